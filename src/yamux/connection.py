@@ -1,0 +1,233 @@
+"""The yamux protocol without I/O: bytes in, events out; commands in, bytes out.
+
+It owns no socket, no task and no clock but the one it is given. A shell feeds it with ``receive_data``, acts on the
+events, calls commands, writes what ``data_to_send`` returns, and calls ``handle_timeout`` when ``next_timeout`` is up.
+
+A frame's body is handed over piece by piece as it arrives: a peer may send one frame as large as all the credit it
+holds. A frame is checked against every rule before it touches any table.
+"""
+
+from __future__ import annotations
+
+from .config import INITIAL_WINDOW
+from .core import Core
+from .corestream import CoreStream
+from .errors import ProtocolError, RemoteGoAway, SessionClosed, WindowExceeded
+from .events import DataReceived, Event, GoAwayReceived, PingAnswered
+from .frames import ACK, DATA, FIN, GO_AWAY, HEADER_SIZE, PING, RST, SYN, WINDOW_UPDATE, unpack_from
+from .streamstate import Input, Outcome
+
+# A window update below this on a stream that has all its initial credit does nothing for anybody.
+SMALL_UPDATE = 1024
+
+# A piece of a body is cut out of the received buffer as a view, which keeps the whole buffer alive, only if it is at
+# least this fraction of it: what a stalled stream pins stays within four times its window.
+VIEW_FRACTION = 4
+
+
+class Connection(Core):
+    """One side of a yamux session.
+
+    ``client`` picks the parity of the ids opened here (odd for the client). ``clock`` returns seconds and never goes
+    back. A command on a session that has ended raises SessionClosed; a fault of the peer never raises: it comes as the
+    event SessionEnded.
+
+    Source: the specification, and hashicorp/yamux v0.1.2 where that leaves a choice.
+    """
+
+    _partial = b""  # the start of a header
+    _body_left = 0  # bytes of the current frame's body still to come
+    _body_stream: CoreStream | None = None  # where they go; None throws them away
+    _body_fin = False  # the frame carries FIN, which takes effect after its last byte
+    frames_in = 0
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes received in all."""
+        return self.keepalive.bytes_in
+
+    def receive_data(self, data: bytes | memoryview) -> list[Event]:
+        """Take what the carrier delivered, in pieces of any size. ``data`` must not change afterwards.
+
+        Returns the events it caused; nothing is returned, and nothing read, once the session has ended.
+        """
+        if self.error is not None:
+            return []
+        self.keepalive.bytes_in += len(data)
+        try:
+            self._parse(data)
+        except (ProtocolError, RemoteGoAway) as error:
+            self._fail(error)
+        events = self._events
+        self._events = []
+        return events
+
+    def receive_eof(self) -> list[Event]:
+        """The carrier ended. Streams that have not seen a FIN were cut, and the error says where."""
+        if self._body_left:
+            place = "in the middle of a frame's body"
+        elif self._partial:
+            place = "in the middle of a frame's header"
+        else:
+            place = "between frames"
+        return self.close(SessionClosed(f"the carrier ended {place}"))
+
+    # -- parsing -----------------------------------------------------------------------------------------------------
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        end = len(data)
+        pos = 0
+        if self._partial:
+            pos = min(HEADER_SIZE - len(self._partial), end)
+            self._partial += data[:pos]
+            if len(self._partial) < HEADER_SIZE:
+                return
+            header, self._partial = self._partial, b""
+            self._frame(*unpack_from(header))
+        if self._body_left:
+            pos = self._body(data, pos, end)
+        streams = self.streams
+        events = self._events
+        while end - pos >= HEADER_SIZE:
+            kind, flags, stream_id, length = unpack_from(data, pos)
+            pos += HEADER_SIZE
+            if kind == DATA and not flags and length:
+                stop = pos + length
+                stream = streams.get(stream_id)
+                if stop <= end and stream is not None and stream.readable and length <= stream.recv_credit:
+                    # The common case, all of it here: a whole frame of data for a stream that may receive it.
+                    self.frames_in += 1
+                    stream.recv_credit -= length
+                    stream.unread += length
+                    stream.bytes_in += length
+                    if length * VIEW_FRACTION < end:
+                        events.append(DataReceived(stream, bytes(data[pos:stop])))
+                    else:
+                        events.append(DataReceived(stream, memoryview(data)[pos:stop]))
+                    pos = stop
+                    continue
+            self._frame(kind, flags, stream_id, length)
+            if self._body_left:
+                pos = self._body(data, pos, end)
+        if pos < end:
+            self._partial = bytes(data[pos:])
+
+    def _body(self, data: bytes | memoryview, pos: int, end: int) -> int:
+        """Hand over what there is of the current body; returns the position after it."""
+        count = min(self._body_left, end - pos)
+        if not count:
+            return pos
+        self._body_left -= count
+        stream = self._body_stream
+        if stream is not None:
+            if stream.readable:
+                stream.bytes_in += count
+                piece = data if count == end else memoryview(data)[pos : pos + count]
+                if count * VIEW_FRACTION < end:
+                    piece = bytes(piece)
+                self._events.append(DataReceived(stream, piece))
+            if not self._body_left:
+                self._body_stream = None
+                if self._body_fin and stream.readable:
+                    self._flags(stream, ack=False, fin=True)
+        return pos + count
+
+    def _frame(self, kind: int, flags: int, stream_id: int, length: int) -> None:
+        self.frames_in += 1
+        if kind == WINDOW_UPDATE:
+            self._window_update(flags, stream_id, length)
+        elif kind == DATA:
+            self._data(flags, stream_id, length)
+        elif kind == PING:
+            self._ping(flags, length)
+        elif kind == GO_AWAY:
+            self._go_away_received(length)
+        elif kind >> 8:
+            raise ProtocolError(f"frame of version {kind >> 8}; this side speaks version 0")
+        else:
+            raise ProtocolError(f"frame of unknown type {kind}")
+
+    def _data(self, flags: int, stream_id: int, length: int) -> None:
+        self._body_left = length
+        self._body_stream = None
+        stream = self.streams.get(stream_id)
+        if flags & SYN:
+            stream = self._open_inbound(stream_id, length)
+        elif stream is None:
+            self._late()
+        if stream is None:
+            self._drain(length)
+            return
+        if flags & RST:
+            self._drain_left += length
+            self._drain(length)
+            self._reset_by_peer(stream, 0)
+            return
+        if length and self._move(stream, Input.RECV_DATA) is Outcome.REFUSED:
+            self._drain(length)
+            self._reset_here(stream, f"the peer sent data on stream {stream_id} after ending it")
+            return
+        if length > stream.recv_credit:
+            raise WindowExceeded(f"{length} bytes on stream {stream_id}, whose credit is {stream.recv_credit}")
+        if flags & ACK:
+            self._flags(stream, ack=True, fin=False)
+        if not length:
+            if not flags:
+                self._idle.take()
+            self._flags(stream, ack=False, fin=bool(flags & FIN))
+            return
+        stream.recv_credit -= length
+        stream.unread += length
+        self._body_stream = stream
+        self._body_fin = bool(flags & FIN)
+
+    def _window_update(self, flags: int, stream_id: int, length: int) -> None:
+        stream = self.streams.get(stream_id)
+        if flags & SYN:
+            stream = self._open_inbound(stream_id, 0)
+        elif stream is None:
+            self._late()
+        if stream is None:
+            return
+        if flags & RST:
+            self._reset_by_peer(stream, length)
+            return
+        if not flags and (not length or (length < SMALL_UPDATE and stream.send_credit >= INITIAL_WINDOW)):
+            self._idle.take()
+        stream.add_send_credit(length)
+        if stream.pending_bytes:
+            self.outbox.enqueue(stream)
+        if flags:
+            self._flags(stream, ack=bool(flags & ACK), fin=bool(flags & FIN))
+
+    def _late(self) -> None:
+        """A frame of a stream that is over is late and harmless; only too many of them are not."""
+        self._late_left -= 1
+        if self._late_left < 0:
+            self._idle.take()
+
+    def _drain(self, length: int) -> None:
+        self._drain_left -= length
+        if self._drain_left < 0:
+            raise ProtocolError("too much data on streams that do not exist")
+
+    def _ping(self, flags: int, value: int) -> None:
+        if flags & SYN:
+            self._idle.take()
+            self.keepalive.answer(value, self.outbox.control)
+            self._owe()
+            return
+        rtt = self.keepalive.answered(value)
+        if rtt is None:
+            self._idle.take()
+        else:
+            self._events.append(PingAnswered(value, rtt))
+
+    def _go_away_received(self, code: int) -> None:
+        if code:
+            raise RemoteGoAway(f"the peer ended the session with code {code}", code)
+        if self.remote_go_away:
+            self._idle.take()
+            return
+        self.remote_go_away = True
+        self._events.append(GoAwayReceived())

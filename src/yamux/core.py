@@ -1,0 +1,357 @@
+"""The state of one side of a session, the commands on it, and its time limits. ``connection`` adds what comes in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from .config import DEFAULT, INITIAL_WINDOW, Config
+from .corestream import Buffer, CoreStream
+from .errors import (
+    FloodDetected,
+    ProtocolError,
+    RemoteGoAway,
+    SessionClosed,
+    StreamClosed,
+    StreamLimit,
+    StreamReset,
+    WindowExceeded,
+    YamuxError,
+)
+from .events import Event, SessionEnded, StreamAnswered, StreamDropped, StreamEnded, StreamOpened
+from .frames import ACK, GO_AWAY, RST, SYN, WINDOW_UPDATE, pack
+from .keepalive import Keepalive
+from .limits import IdHistory, TokenBucket
+from .outbox import Outbox
+from .streamstate import OVER, READABLE, TRANSITIONS, UNACCEPTED, UNANSWERED, WRITABLE, Input, Outcome, State
+
+LAST_ID: Final = 0xFFFF_FFFD
+
+# Data taken per call of data_to_send. Four full frames: enough to keep a fast pipe busy for a loop turn, little enough
+# that a pong asked for meanwhile does not wait.
+TURN_BYTES: Final = 256 * 1024
+
+# Late frames that are expected on a stream after it has ended: an update, a FIN, an RST, and one to spare.
+LATE_FRAMES_PER_STREAM: Final = 4
+
+# Refusals that may wait unsent before the peer, which is not reading them, is taken for an attacker.
+MAX_OWED_REPLIES: Final = 1024
+
+_State = tuple[State, Outcome, bool, bool, bool, bool]
+
+
+def _compile() -> list[list[_State | None]]:
+    """Flatten the table for lookup by two indices, with what follows from each move worked out once."""
+    rows: list[list[_State | None]] = [[None] * len(Input) for _ in State]
+    for (before, what), (after, outcome) in TRANSITIONS.items():
+        answered = before in UNANSWERED and after not in UNANSWERED
+        accepted = before in UNACCEPTED and after not in UNACCEPTED
+        rows[before][what] = (after, outcome, after in READABLE, answered, accepted, after in OVER)
+    return rows
+
+
+_MOVES: Final = _compile()
+
+
+class Core:
+    """Streams, credit and limits of one side of a session; see ``Connection`` for the whole."""
+
+    def __init__(self, *, client: bool, config: Config = DEFAULT, clock: Callable[[], float] = time.monotonic) -> None:
+        self.config = config
+        self.client = client
+        self.streams: dict[int, CoreStream] = {}
+        self.error: YamuxError | None = None
+        self.report_answers = False
+        self.remote_go_away = False
+        self.local_go_away = False
+        self.unacked = 0
+        self.unaccepted = 0
+        self.inbound = 0
+        self.streams_opened = 0
+        self.streams_accepted = 0
+        self.outbox = Outbox(config.max_frame, config.shared_frame)
+        self.keepalive = Keepalive(config, clock)
+        self._clock = clock
+        self._events: list[Event] = []
+        self._next_id = 1 if client else 2
+        self._peer_parity = 0 if client else 1
+        self._ids = IdHistory(2 if client else 1, reuse=config.reuse_ids)
+        self._idle = TokenBucket(
+            "frames that carry nothing", config.idle_frames_per_second, config.idle_frames_per_second, clock
+        )
+        self._churn = TokenBucket("streams opened and reset", config.resets_per_second, config.reset_burst, clock)
+        self._window_left = config.window_budget
+        self._drain_left = config.drain_budget
+        self._late_left = LATE_FRAMES_PER_STREAM
+        self._sweep = 0
+        self._sweep_every = max(0.05, min(5.0, config.stream_open_timeout / 4, config.stream_close_timeout / 4))
+        self._next_sweep = clock() + self._sweep_every
+
+    # -- commands ----------------------------------------------------------------------------------------------------
+
+    @property
+    def can_open(self) -> bool:
+        """Whether ``open_stream`` would succeed now."""
+        return (
+            self.error is None
+            and not self.remote_go_away
+            and self.unacked < self.config.max_unacked
+            and self._next_id <= LAST_ID
+        )
+
+    def open_stream(self) -> CoreStream:
+        """Open a stream; its SYN leaves with the next ``data_to_send`` and data may follow at once.
+
+        Raises SessionClosed, RemoteGoAway, or StreamLimit when too many opens are unanswered or the ids are used up.
+        """
+        if self.error is not None:
+            raise SessionClosed(f"session closed: {self.error}")
+        if self.remote_go_away:
+            raise RemoteGoAway("the peer takes no new streams")
+        config = self.config
+        if self.unacked >= config.max_unacked:
+            raise StreamLimit(f"{self.unacked} opened streams wait for the peer's answer")
+        stream_id = self._next_id
+        if stream_id > LAST_ID:
+            raise StreamLimit("all stream ids of this session are used up")
+        self._next_id = stream_id + 2
+        stream = CoreStream(stream_id, config.stream_window, self._sweep, local=True)
+        self.streams[stream_id] = stream
+        self.unacked += 1
+        self.streams_opened += 1
+        self.outbox.control.append(pack(WINDOW_UPDATE, SYN, stream_id, config.stream_window - INITIAL_WINDOW))
+        return stream
+
+    def accept(self, stream: CoreStream) -> None:
+        """Acknowledge an inbound stream, once. Nothing happens when it has been reset meanwhile.
+
+        The ACK goes out even if the peer's FIN came first (go-yamux does so): it frees the opener's slot at once.
+        """
+        if stream.state in UNACCEPTED:
+            self._move(stream, Input.SEND_ACK)
+            self.streams_accepted += 1
+            delta = stream.window - INITIAL_WINDOW
+            stream.recv_credit += delta
+            self.outbox.control.append(pack(WINDOW_UPDATE, ACK, stream.id, delta))
+
+    def send_data(self, stream: CoreStream, data: Buffer) -> None:
+        """Queue data; it must not change until it was written. Nothing limits the queue here: watch ``pending_bytes``.
+
+        Raises StreamClosed after ``end_stream`` or once the stream is over.
+        """
+        if stream.ending or stream.state not in WRITABLE:
+            raise StreamClosed(f"stream {stream.id} is {stream.state.name.lower()}: nothing can be written to it")
+        size = len(data)
+        if size:
+            stream.pending.append(data)
+            stream.pending_bytes += size
+            if not stream.queued:
+                self.outbox.enqueue(stream)
+
+    def end_stream(self, stream: CoreStream) -> None:
+        """Send FIN after all queued data. Reading goes on. A second call does nothing."""
+        if not stream.ending and stream.state in WRITABLE:
+            stream.ending = True
+            self.outbox.enqueue(stream)
+
+    def reset_stream(self, stream: CoreStream) -> None:
+        """Drop the stream in both directions: queued data is thrown away and RST is sent. Idempotent."""
+        if stream.state in OVER or self.error is not None:
+            return
+        self._discard(stream)
+        self._move(stream, Input.SEND_RST)
+        # The Length of an RST is an error code to some peers and nothing to the reference, so it stays 0.
+        self.outbox.control.append(pack(WINDOW_UPDATE, RST, stream.id, 0))
+
+    def consume(self, stream: CoreStream, count: int) -> None:
+        """Say that ``count`` received bytes were used up; gives the peer credit when half a window is free."""
+        stream.unread -= count
+        if stream.readable:
+            delta = stream.window - stream.unread - stream.recv_credit
+            if delta * 2 >= stream.window:
+                self._grant(stream, delta)
+
+    def ping(self) -> int:
+        """Send a ping; the answer comes as PingAnswered with the returned id. Raises SessionClosed."""
+        if self.error is not None:
+            raise SessionClosed(f"session closed: {self.error}")
+        return self.keepalive.ping(self.outbox.control)
+
+    def go_away(self, code: int = 0) -> None:
+        """Tell the peer to open no more streams; those it opens all the same are reset. Open ones go on."""
+        if self.error is None:
+            self.local_go_away = True
+            self.outbox.control.append(pack(GO_AWAY, 0, 0, code))
+
+    def close(self, error: YamuxError) -> list[Event]:
+        """End the session here, for the given reason. Returns the events this causes; idempotent."""
+        self._fail(error)
+        events, self._events = self._events, []
+        return events
+
+    # -- output and time ---------------------------------------------------------------------------------------------
+
+    @property
+    def has_output(self) -> bool:
+        """Whether ``data_to_send`` has something."""
+        return bool(self.outbox)
+
+    def data_to_send(self, limit: int = TURN_BYTES) -> list[Buffer]:
+        """What must be written now, in this order: all control frames, then up to about ``limit`` bytes of data."""
+        outbox = self.outbox
+        out = outbox.take(limit)
+        self.keepalive.owed = 0
+        if outbox.ended:
+            for stream in outbox.ended:
+                stream.since = self._sweep
+                self._move(stream, Input.SEND_FIN)
+            outbox.ended.clear()
+        return out
+
+    def take_drained(self) -> list[CoreStream]:
+        """Streams that have fallen to their ``low_mark`` since the last call."""
+        drained, self.outbox.drained = self.outbox.drained, []
+        return drained
+
+    def next_timeout(self) -> float | None:
+        """When ``handle_timeout`` must be called next, by the clock; None once the session has ended."""
+        if self.error is not None:
+            return None
+        deadline = self.keepalive.deadline
+        return self._next_sweep if deadline is None else min(self._next_sweep, deadline)
+
+    def handle_timeout(self) -> list[Event]:
+        """Do what is due: keepalive, and streams that waited too long for an answer, an accept or a FIN."""
+        if self.error is None:
+            now = self._clock()
+            try:
+                self.keepalive.handle(now, self.outbox.control)
+            except SessionClosed as error:
+                self._fail(error)
+            if now >= self._next_sweep:
+                self._sweep += 1
+                self._next_sweep = now + self._sweep_every
+                self._sweep_streams()
+        events, self._events = self._events, []
+        return events
+
+    # -- what the receiving half calls -------------------------------------------------------------------------------
+
+    def _move(self, stream: CoreStream, what: Input) -> Outcome:
+        """The one gate of all state changes."""
+        move = _MOVES[stream.state][what]
+        if move is None:
+            raise AssertionError(f"no transition from {stream.state.name} by {what.name}")
+        stream.state, outcome, stream.readable, answered, accepted, over = move
+        if answered:
+            self.unacked -= 1
+            if self.report_answers:
+                self._events.append(StreamAnswered(stream))
+        elif accepted:
+            self.unaccepted -= 1
+        if over:
+            self._forget(stream)
+        return outcome
+
+    def _forget(self, stream: CoreStream) -> None:
+        del self.streams[stream.id]
+        if not stream.local:
+            self.inbound -= 1
+        if stream.window > self.config.stream_window:
+            self._window_left += stream.window - self.config.stream_window
+        if stream.state is State.RESET:
+            self._drain_left += stream.recv_credit
+        self._late_left += LATE_FRAMES_PER_STREAM
+
+    def _discard(self, stream: CoreStream) -> None:
+        stream.pending.clear()
+        stream.pending_bytes = 0
+        stream.ending = False
+
+    def _grant(self, stream: CoreStream, delta: int) -> None:
+        now = self._clock()
+        growth = min(stream.growth(now, self.keepalive.rtt, self.config.max_stream_window), self._window_left)
+        if growth:
+            self._window_left -= growth
+            stream.window += growth
+            delta += growth
+        stream.recv_credit += delta
+        self.outbox.control.append(pack(WINDOW_UPDATE, 0, stream.id, delta))
+
+    def _open_inbound(self, stream_id: int, body: int) -> CoreStream | None:
+        """Take a SYN that carries ``body`` bytes; None when the stream is refused.
+
+        Raises ProtocolError for an id the peer may not use, and WindowExceeded (CVE-2026-32314 is its kin).
+        """
+        if body > INITIAL_WINDOW:
+            raise WindowExceeded(f"{body} bytes with the SYN of stream {stream_id}, whose credit is {INITIAL_WINDOW}")
+        if stream_id == 0 or stream_id & 1 != self._peer_parity:
+            raise ProtocolError(f"SYN on stream {stream_id}, which is not the peer's to open")
+        if stream_id in self.streams:
+            raise ProtocolError(f"SYN on stream {stream_id}, which is open")
+        if not self._ids.use(stream_id):
+            raise ProtocolError(f"SYN on stream {stream_id}, which was used before")
+        config = self.config
+        if self.local_go_away or self.unaccepted >= config.accept_backlog or self.inbound >= config.max_inbound_streams:
+            self._refuse(stream_id)
+            return None
+        stream = CoreStream(stream_id, config.stream_window, self._sweep, local=False)
+        self.streams[stream_id] = stream
+        self.unaccepted += 1
+        self.inbound += 1
+        self._events.append(StreamOpened(stream))
+        return stream
+
+    def _refuse(self, stream_id: int) -> None:
+        self._idle.take()
+        self.keepalive.owed += 1
+        self._owe()
+        self._drain_left += INITIAL_WINDOW
+        self._late_left += LATE_FRAMES_PER_STREAM
+        self.outbox.control.append(pack(WINDOW_UPDATE, RST, stream_id, 0))
+
+    def _owe(self) -> None:
+        if self.keepalive.owed > MAX_OWED_REPLIES:
+            raise FloodDetected("the peer does not read the replies it asks for")
+
+    def _reset_here(self, stream: CoreStream, message: str) -> None:
+        self.reset_stream(stream)
+        self._events.append(StreamDropped(stream, StreamReset(message, remote=False)))
+
+    def _reset_by_peer(self, stream: CoreStream, code: int) -> None:
+        self._discard(stream)
+        self._move(stream, Input.RECV_RST)
+        self._events.append(StreamDropped(stream, StreamReset(f"stream {stream.id} was reset by the peer", code)))
+        if not stream.local:
+            self._churn.take()
+
+    def _flags(self, stream: CoreStream, ack: bool, fin: bool) -> None:
+        if ack:
+            self._move(stream, Input.RECV_ACK)
+        if fin and self._move(stream, Input.RECV_FIN) in (Outcome.ENDED, Outcome.ANSWERED_ENDED):
+            self._events.append(StreamEnded(stream))
+
+    def _sweep_streams(self) -> None:
+        config, age = self.config, self._sweep_every
+        limits = (
+            (UNANSWERED, config.stream_open_timeout, "the peer did not answer its SYN in time"),
+            (UNACCEPTED, config.accept_timeout, "nobody accepted it in time"),
+            (frozenset({State.LOCAL_ENDED}), config.stream_close_timeout, "the peer did not end it in time"),
+        )
+        for stream in list(self.streams.values()):
+            waited = (self._sweep - stream.since) * age
+            for states, limit, message in limits:
+                if stream.state in states and waited >= limit:
+                    if states is UNANSWERED and config.open_timeout_ends_session:
+                        self._fail(SessionClosed(f"stream {stream.id}: {message}"))
+                        return
+                    self._reset_here(stream, f"stream {stream.id} was reset: {message}")
+
+    def _fail(self, error: YamuxError) -> None:
+        if self.error is None:
+            self.error = error
+            self.outbox.clear_data()
+            if isinstance(error, ProtocolError):
+                self.outbox.control.append(pack(GO_AWAY, 0, 0, error.code))
+            self._events.append(SessionEnded(error))

@@ -1,0 +1,67 @@
+"""What the core keeps of one stream."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from .config import INITIAL_WINDOW
+from .streamstate import State
+from .window import Credit
+
+Buffer = bytes | memoryview
+
+
+class CoreStream(Credit):
+    """One stream: its credit, its state, and what waits to be sent.
+
+    ``owner`` belongs to whoever drives the core: the core never looks at it. ``low_mark`` asks for a word, by way of
+    ``Connection.take_drained``, once no more than that many bytes are pending; -1 asks for none.
+    """
+
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "ending",
+        "id",
+        "local",
+        "low_mark",
+        "owner",
+        "pending",
+        "pending_bytes",
+        "queued",
+        "readable",
+        "since",
+        "state",
+    )
+
+    def __init__(self, stream_id: int, window: int, since: int, *, local: bool) -> None:
+        # Spelled out instead of calling Credit.__init__: one stream is made for every request.
+        self.send_credit = INITIAL_WINDOW
+        self.window = window
+        self.unread = 0
+        self.granted_at = 0.0
+        self.id = stream_id
+        self.local = local
+        if local:
+            self.recv_credit = window
+            self.state = State.SYN_SENT
+        else:
+            self.recv_credit = INITIAL_WINDOW
+            self.state = State.SYN_RECEIVED
+        self.readable = True
+        self.pending: deque[Buffer] = deque()
+        self.pending_bytes = 0
+        self.ending = False
+        self.queued = False
+        self.low_mark = -1
+        self.since = since
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.owner: Any = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<CoreStream {self.id} {self.state.name} send_credit={self.send_credit} recv_credit={self.recv_credit}"
+            f" unread={self.unread} pending={self.pending_bytes}>"
+        )

@@ -1,0 +1,104 @@
+"""Pings: finding a dead peer and measuring the round trip."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from .config import Config
+from .corestream import Buffer
+from .errors import KeepaliveTimeout, YamuxError
+from .frames import ACK, PING, SYN, pack
+
+# Pings of the application that may be unanswered at a time; go-yamux's PingBacklog.
+MAX_PINGS = 32
+
+# The round trip is the least of the last few samples: queued data can only make a sample longer, never shorter.
+SAMPLES = 8
+
+
+class Keepalive:
+    """Sends pings, notices their absence. ``rtt`` is in seconds, None until the first answer.
+
+    ``owed`` counts replies asked for and not yet written; whoever writes sets it back to 0. Any byte from the peer
+    counts as a sign of life, so that a pong delayed behind data on a slow pipe does not end a session that works.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_heard",
+        "_interval",
+        "_next_id",
+        "_pending",
+        "_ping_id",
+        "_samples",
+        "_timeout",
+        "bytes_in",
+        "deadline",
+        "owed",
+        "rtt",
+    )
+
+    def __init__(self, config: Config, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._interval = config.keepalive_interval
+        self._timeout = config.keepalive_timeout
+        self._next_id = 0
+        self._pending: dict[int, float] = {}
+        self._ping_id: int | None = None
+        self._samples: deque[float] = deque(maxlen=SAMPLES)
+        self._heard = 0
+        self.bytes_in = 0
+        self.owed = 0
+        self.rtt: float | None = None
+        # The first ping goes out at once: windows grow only once a round trip has been measured.
+        self.deadline: float | None = clock() if self._interval else None
+
+    def ping(self, control: list[Buffer]) -> int:
+        """Queue a ping and return its id. Raises YamuxError when too many are unanswered."""
+        if len(self._pending) >= MAX_PINGS:
+            raise YamuxError(f"{MAX_PINGS} pings are unanswered")
+        ping_id = self._next_id
+        self._next_id = (ping_id + 1) & 0xFFFF_FFFF
+        self._pending[ping_id] = self._clock()
+        control.append(pack(PING, SYN, 0, ping_id))
+        return ping_id
+
+    def forget(self, ping_id: int) -> None:
+        """Stop waiting for an answer; a late one is ignored."""
+        self._pending.pop(ping_id, None)
+
+    def answer(self, ping_id: int, control: list[Buffer]) -> None:
+        """Queue the one pong a ping is owed. The reply always names stream 0 and repeats the value."""
+        control.append(pack(PING, ACK, 0, ping_id))
+        self.owed += 1
+
+    def answered(self, ping_id: int) -> float | None:
+        """Take a pong: its round trip, or None for one nobody waits for."""
+        sent = self._pending.pop(ping_id, None)
+        if sent is None:
+            return None
+        now = self._clock()
+        self._samples.append(now - sent)
+        self.rtt = min(self._samples)
+        if ping_id == self._ping_id:
+            self._ping_id = None
+            self.deadline = now + self._interval
+        return now - sent
+
+    def handle(self, now: float, control: list[Buffer]) -> None:
+        """Do what is due at ``now``. Raises KeepaliveTimeout when the peer is dead.
+
+        A process that was stopped finds every deadline long past and the peer's bytes still unread, so a deadline that
+        is noticed very late gives the peer another round.
+        """
+        if self.deadline is None or now < self.deadline:
+            return
+        overslept = now - self.deadline > self._timeout
+        if self._ping_id is None:
+            if len(self._pending) < MAX_PINGS:
+                self._ping_id = self.ping(control)
+        elif self.bytes_in == self._heard and not overslept:
+            raise KeepaliveTimeout(f"nothing came from the peer for {self._timeout:g} s after a keepalive ping")
+        self._heard = self.bytes_in
+        self.deadline = now + self._timeout

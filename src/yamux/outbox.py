@@ -1,0 +1,104 @@
+"""What leaves next, and in which order.
+
+Control frames go first and in the order in which they were asked for: a pong or a window update never waits behind
+data. Data follows, one frame a stream in turn. A stream's FIN follows its last byte in a frame of its own, because the
+reference wakes a reader on the flag before it stores the body.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from .corestream import Buffer, CoreStream
+from .frames import DATA, FIN, WINDOW_UPDATE, pack
+
+
+class Outbox:
+    """The queue of control frames and the ring of streams that have something to send and may."""
+
+    __slots__ = ("_max_frame", "_ready", "_shared_frame", "control", "drained", "ended", "frames_out", "taken")
+
+    def __init__(self, max_frame: int, shared_frame: int) -> None:
+        self.control: list[Buffer] = []
+        self.drained: list[CoreStream] = []
+        self.ended: list[CoreStream] = []
+        self.frames_out = 0
+        self.taken = 0
+        self._ready: deque[CoreStream] = deque()
+        self._max_frame = max_frame
+        self._shared_frame = shared_frame
+
+    def __bool__(self) -> bool:
+        return bool(self.control) or bool(self._ready)
+
+    def enqueue(self, stream: CoreStream) -> None:
+        """Give the stream a place in the ring, unless it has one or cannot send a thing."""
+        if not stream.queued and (stream.send_credit > 0 or not stream.pending_bytes):
+            stream.queued = True
+            self._ready.append(stream)
+
+    def clear_data(self) -> None:
+        """Forget all data: the session has failed."""
+        self._ready.clear()
+
+    def take(self, limit: int) -> list[Buffer]:
+        """Buffers to write now: all control frames, then frames of data until ``limit`` bytes of it are reached.
+
+        Streams whose FIN is among them are left in ``ended``, those that fell to their low mark in ``drained``;
+        ``taken`` is the number of data bytes.
+        """
+        out = self.control
+        self.control = []
+        self.frames_out += len(out)
+        ready = self._ready
+        size = 0
+        while ready and size < limit:
+            stream = ready.popleft()
+            left = stream.pending_bytes
+            if left:
+                count = min(left, stream.send_credit, self._shared_frame if ready else self._max_frame)
+                if count <= 0:
+                    stream.queued = False
+                    continue
+                self._frame(out, stream, count)
+                size += count
+                left -= count
+                if left <= stream.low_mark:
+                    self.drained.append(stream)
+                if left:
+                    if stream.send_credit > 0:
+                        ready.append(stream)
+                    else:
+                        stream.queued = False
+                    continue
+            stream.queued = False
+            if stream.ending:
+                out.append(pack(WINDOW_UPDATE, FIN, stream.id, 0))
+                self.frames_out += 1
+                self.ended.append(stream)
+        self.taken = size
+        return out
+
+    def _frame(self, out: list[Buffer], stream: CoreStream, count: int) -> None:
+        out.append(pack(DATA, 0, stream.id, count))
+        self.frames_out += 1
+        pending = stream.pending
+        if count == stream.pending_bytes:
+            out.extend(pending)
+            pending.clear()
+        else:
+            left = count
+            while left:
+                piece = pending[0]
+                size = len(piece)
+                if size <= left:
+                    out.append(pending.popleft())
+                    left -= size
+                else:
+                    view = memoryview(piece)
+                    out.append(view[:left])
+                    pending[0] = view[left:]
+                    left = 0
+        stream.pending_bytes -= count
+        stream.send_credit -= count
+        stream.bytes_out += count

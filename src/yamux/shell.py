@@ -1,0 +1,281 @@
+"""The callback side of a session: what the carrier calls, what streams call, and one write a turn of the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+from .config import DEFAULT, Config
+from .connection import Connection
+from .corestream import Buffer, CoreStream
+from .errors import SessionClosed, YamuxError
+from .events import (
+    DataReceived,
+    Event,
+    GoAwayReceived,
+    PingAnswered,
+    SessionEnded,
+    StreamAnswered,
+    StreamDropped,
+    StreamEnded,
+    StreamOpened,
+)
+from .line import Line
+from .stream import Stream
+from .streamstate import State
+from .transport import StreamTransport
+
+# A write of at most this many bytes is joined into one buffer: below it a copy costs less than another iovec entry, and
+# on TLS every buffer becomes a record of its own.
+JOIN_BYTES = 32 * 1024
+
+# Seconds the peer gets to close its side after we ended the session, before the socket is dropped: closing with unread
+# input makes the kernel send RST, which can destroy what the peer has not read yet.
+LINGER = 1.0
+
+
+class SessionShell(asyncio.Protocol):
+    """The protocol of a carrier's transport and the owner of its streams' transports; see ``Session``."""
+
+    def __init__(
+        self,
+        *,
+        client: bool,
+        config: Config = DEFAULT,
+        stream_factory: Callable[[], asyncio.BaseProtocol] | None = None,
+        on_close: Callable[[Any], None] | None = None,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.core = Connection(client=client, config=config, clock=time.monotonic)
+        self.transport: asyncio.Transport | None = None
+        self.woken = False
+        self.bytes_out = 0
+        self._stream_factory = stream_factory
+        self._on_close = on_close
+        self._write_paused = False
+        self._ending = False
+        self._finishing: list[StreamTransport] = []
+        self._backlog: deque[CoreStream] = deque()
+        self._acceptors = Line(self.loop)
+        self._openers = Line(self.loop)
+        self._answers = Line(self.loop)
+        self._empties = Line(self.loop)
+        self._pings: dict[int, asyncio.Future[float]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._lingering: asyncio.TimerHandle | None = None
+        self._over: asyncio.Future[None] = self.loop.create_future()
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            DataReceived: self._on_data,
+            StreamOpened: self._on_opened,
+            StreamAnswered: self._on_answered,
+            StreamEnded: self._on_ended,
+            StreamDropped: self._on_dropped,
+            PingAnswered: self._on_pong,
+            GoAwayReceived: self._on_go_away,
+            SessionEnded: self._on_over,
+        }
+
+    def open_stream(self, protocol: asyncio.BaseProtocol) -> StreamTransport:
+        """Open a stream for ``protocol`` and return its transport, without waiting for the peer.
+
+        ``connection_made`` has been called when this returns. SYN and what is written in this turn of the loop leave
+        together. Raises SessionClosed, RemoteGoAway or StreamLimit; none of them has opened anything.
+        """
+        if self.transport is None:
+            raise SessionClosed("the session has no carrier yet")
+        stream = StreamTransport(self, self.core.open_stream())
+        stream.set_protocol(protocol)
+        if not self.woken:
+            self.wake()
+        protocol.connection_made(stream)
+        return stream
+
+    async def answered(self, stream: StreamTransport) -> None:
+        """Wait until the peer has answered the opening of ``stream``, or it is over."""
+        self.core.report_answers = True
+        while not stream.answered and not self.is_closed:
+            await self._answers.wait(lambda: False)
+
+    def abort(self, error: YamuxError | None = None) -> None:
+        """End the session now: every stream fails, nothing queued is sent. Idempotent."""
+        self._dispatch(self.core.close(error or SessionClosed("aborted here")))
+        if self.transport is not None:
+            self.transport.abort()
+
+    # -- the carrier's protocol --------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the carrier."""
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
+        self._arm()
+        self.wake()
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the carrier."""
+        core = self.core
+        handlers = self._handlers
+        for event in core.receive_data(data):
+            handlers[type(event)](event)
+        if not self.woken and core.has_output:
+            self.wake()
+
+    def eof_received(self) -> bool:
+        """Called by the carrier: its end is the end of every stream that has not seen a FIN."""
+        self._dispatch(self.core.receive_eof())
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the carrier."""
+        if exc is None:
+            self._dispatch(self.core.receive_eof())
+        else:
+            self._dispatch(self.core.close(SessionClosed(f"the carrier was lost: {exc}")))
+        if self._lingering is not None:
+            self._lingering.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.transport = None
+        if not self._over.done():
+            self._over.set_result(None)
+            if self._on_close is not None:
+                self._on_close(self)
+
+    def pause_writing(self) -> None:
+        """Called by the carrier when its buffer is full."""
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        """Called by the carrier when its buffer has room."""
+        self._write_paused = False
+        self.wake()
+
+    # -- output ------------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Write what there is at the end of this turn of the loop, once."""
+        if not self.woken:
+            self.woken = True
+            self.loop.call_soon(self._flush)
+
+    def finish(self, stream: StreamTransport) -> None:
+        """Look after a stream whose FIN was asked for."""
+        self._finishing.append(stream)
+        if not self.woken:
+            self.wake()
+
+    def _flush(self) -> None:
+        self.woken = False
+        transport = self.transport
+        if transport is None or self._ending:
+            return
+        core = self.core
+        if not self._write_paused:
+            out = core.data_to_send()
+            if out:
+                self._write(transport, out)
+        if core.outbox.drained:
+            for core_stream in core.take_drained():
+                if core_stream.owner is not None:
+                    core_stream.owner._drained()
+        if self._finishing:
+            self._finishing = [stream for stream in self._finishing if not stream._finished()]
+        if core.error is not None:
+            self._end(transport)
+        elif core.has_output:
+            if not self._write_paused:
+                self.wake()
+        elif not core.streams:
+            self._empties.release()
+
+    def _write(self, transport: asyncio.Transport, out: list[Buffer]) -> None:
+        if len(out) == 1:
+            self.bytes_out += len(out[0])
+            transport.write(out[0])
+        elif self.core.outbox.taken <= JOIN_BYTES:
+            data = b"".join(out)
+            self.bytes_out += len(data)
+            transport.write(data)
+        else:
+            self.bytes_out += sum(map(len, out))
+            transport.writelines(out)
+
+    def _end(self, transport: asyncio.Transport) -> None:
+        """The session has failed or is finished: let the last frames leave, then close the carrier."""
+        self._ending = True
+        if transport.can_write_eof() and not transport.is_closing():
+            transport.write_eof()
+        self._lingering = self.loop.call_later(LINGER, transport.abort)
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    def _dispatch(self, events: list[Event]) -> None:
+        for event in events:
+            self._handlers[type(event)](event)
+        if self.core.has_output or self.core.error is not None:
+            self.wake()
+
+    def _on_data(self, event: DataReceived) -> None:
+        owner = event.stream.owner
+        if owner is not None:
+            owner._deliver(event.data)
+
+    def _on_opened(self, event: StreamOpened) -> None:
+        core_stream = event.stream
+        if core_stream.state is State.RESET:
+            return
+        stream = StreamTransport(self, core_stream)
+        if self._stream_factory is None:
+            protocol: asyncio.BaseProtocol = Stream()
+            self._backlog.append(core_stream)
+            self._acceptors.next()
+        else:
+            protocol = self._stream_factory()
+            self.core.accept(core_stream)
+        stream.set_protocol(protocol)
+        protocol.connection_made(stream)
+
+    def _on_answered(self, event: StreamAnswered) -> None:
+        self._openers.next()
+        self._answers.release()
+
+    def _on_ended(self, event: StreamEnded) -> None:
+        if event.stream.owner is not None:
+            event.stream.owner._ended()
+
+    def _on_dropped(self, event: StreamDropped) -> None:
+        if event.stream in self._backlog:
+            self._backlog.remove(event.stream)
+        if event.stream.owner is not None:
+            event.stream.owner._dropped(event.error)
+
+    def _on_pong(self, event: PingAnswered) -> None:
+        answer = self._pings.pop(event.ping_id, None)
+        if answer is not None and not answer.done():
+            answer.set_result(event.rtt)
+
+    def _on_go_away(self, event: GoAwayReceived) -> None:
+        self._openers.release()
+
+    def _on_over(self, event: SessionEnded) -> None:
+        """The one place that fails every waiter."""
+        for core_stream in list(self.core.streams.values()):
+            if core_stream.owner is not None:
+                core_stream.owner._session_lost(event.error)
+        for line in (self._acceptors, self._openers, self._answers, self._empties):
+            line.release()
+        for answer in self._pings.values():
+            if not answer.done():
+                answer.set_exception(SessionClosed(f"session closed: {event.error}"))
+
+    def _arm(self) -> None:
+        deadline = self.core.next_timeout()
+        if deadline is not None:
+            # uvloop's own clock only moves once a turn and in milliseconds: too coarse to measure round trips with.
+            self._timer = self.loop.call_later(deadline - time.monotonic(), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._dispatch(self.core.handle_timeout())
+        self._arm()

@@ -1,0 +1,110 @@
+"""Every state of a stream and every way between them.
+
+A stream has two directions, each ended by its sender's FIN, and a handshake that runs beside them: the opener's SYN is
+answered by ACK when the other side accepts. Data may flow before the ACK, a FIN or RST is as good an answer as an ACK,
+and an acceptor can see the peer's FIN before anybody accepts. That makes these states:
+
+    SYN_SENT            opened here, unanswered            SYN_SENT_ENDED      the same, and our FIN has gone out
+    SYN_RECEIVED        opened there, not accepted         SYN_RECEIVED_ENDED  the same, and the peer's FIN has come
+    ESTABLISHED         both directions open
+    LOCAL_ENDED         our FIN has gone out               REMOTE_ENDED        the peer's FIN has come
+    CLOSED              both FINs                          RESET               dropped by either side
+
+One flat table, (state, input) -> (next state, what happened). No other module assigns a state. Inputs that the table
+lacks are bugs of ours, not faults of the peer: everything a peer can send has a row in every state.
+
+Choices where implementations differ: a second FIN is ignored (the reference ends the session), data after a FIN resets
+the stream (the reference hands it over after EOF), a second ACK is ignored (the reference frees another's slot).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+
+class State(IntEnum):
+    SYN_SENT = 0
+    SYN_SENT_ENDED = 1
+    SYN_RECEIVED = 2
+    SYN_RECEIVED_ENDED = 3
+    ESTABLISHED = 4
+    LOCAL_ENDED = 5
+    REMOTE_ENDED = 6
+    CLOSED = 7
+    RESET = 8
+
+
+class Input(IntEnum):
+    SEND_ACK = 0
+    SEND_FIN = 1
+    SEND_RST = 2
+    RECV_ACK = 3
+    RECV_FIN = 4
+    RECV_RST = 5
+    RECV_DATA = 6
+
+
+class Outcome(IntEnum):
+    NOTHING = 0
+    ANSWERED = 1  # the peer answered our SYN
+    ENDED = 2  # the peer's direction has ended
+    ANSWERED_ENDED = 3  # both at once
+    DROPPED = 4  # the stream is gone by a reset
+    REFUSED = 5  # data where none may come: reset the stream
+
+
+_S, _I, _O = State, Input, Outcome
+
+TRANSITIONS: Final[dict[tuple[State, Input], tuple[State, Outcome]]] = {
+    (_S.SYN_SENT, _I.SEND_FIN): (_S.SYN_SENT_ENDED, _O.NOTHING),
+    (_S.SYN_SENT, _I.SEND_RST): (_S.RESET, _O.ANSWERED),
+    (_S.SYN_SENT, _I.RECV_ACK): (_S.ESTABLISHED, _O.ANSWERED),
+    (_S.SYN_SENT, _I.RECV_FIN): (_S.REMOTE_ENDED, _O.ANSWERED_ENDED),
+    (_S.SYN_SENT, _I.RECV_RST): (_S.RESET, _O.DROPPED),
+    (_S.SYN_SENT, _I.RECV_DATA): (_S.SYN_SENT, _O.NOTHING),
+    (_S.SYN_SENT_ENDED, _I.SEND_RST): (_S.RESET, _O.ANSWERED),
+    (_S.SYN_SENT_ENDED, _I.RECV_ACK): (_S.LOCAL_ENDED, _O.ANSWERED),
+    (_S.SYN_SENT_ENDED, _I.RECV_FIN): (_S.CLOSED, _O.ANSWERED_ENDED),
+    (_S.SYN_SENT_ENDED, _I.RECV_RST): (_S.RESET, _O.DROPPED),
+    (_S.SYN_SENT_ENDED, _I.RECV_DATA): (_S.SYN_SENT_ENDED, _O.NOTHING),
+    (_S.SYN_RECEIVED, _I.SEND_ACK): (_S.ESTABLISHED, _O.NOTHING),
+    (_S.SYN_RECEIVED, _I.SEND_RST): (_S.RESET, _O.NOTHING),
+    (_S.SYN_RECEIVED, _I.RECV_ACK): (_S.SYN_RECEIVED, _O.NOTHING),
+    (_S.SYN_RECEIVED, _I.RECV_FIN): (_S.SYN_RECEIVED_ENDED, _O.ENDED),
+    (_S.SYN_RECEIVED, _I.RECV_RST): (_S.RESET, _O.DROPPED),
+    (_S.SYN_RECEIVED, _I.RECV_DATA): (_S.SYN_RECEIVED, _O.NOTHING),
+    (_S.SYN_RECEIVED_ENDED, _I.SEND_ACK): (_S.REMOTE_ENDED, _O.NOTHING),
+    (_S.SYN_RECEIVED_ENDED, _I.SEND_RST): (_S.RESET, _O.NOTHING),
+    (_S.SYN_RECEIVED_ENDED, _I.RECV_ACK): (_S.SYN_RECEIVED_ENDED, _O.NOTHING),
+    (_S.SYN_RECEIVED_ENDED, _I.RECV_FIN): (_S.SYN_RECEIVED_ENDED, _O.NOTHING),
+    (_S.SYN_RECEIVED_ENDED, _I.RECV_RST): (_S.RESET, _O.DROPPED),
+    (_S.SYN_RECEIVED_ENDED, _I.RECV_DATA): (_S.SYN_RECEIVED_ENDED, _O.REFUSED),
+    (_S.ESTABLISHED, _I.SEND_FIN): (_S.LOCAL_ENDED, _O.NOTHING),
+    (_S.ESTABLISHED, _I.SEND_RST): (_S.RESET, _O.NOTHING),
+    (_S.ESTABLISHED, _I.RECV_ACK): (_S.ESTABLISHED, _O.NOTHING),
+    (_S.ESTABLISHED, _I.RECV_FIN): (_S.REMOTE_ENDED, _O.ENDED),
+    (_S.ESTABLISHED, _I.RECV_RST): (_S.RESET, _O.DROPPED),
+    (_S.ESTABLISHED, _I.RECV_DATA): (_S.ESTABLISHED, _O.NOTHING),
+    (_S.LOCAL_ENDED, _I.SEND_RST): (_S.RESET, _O.NOTHING),
+    (_S.LOCAL_ENDED, _I.RECV_ACK): (_S.LOCAL_ENDED, _O.NOTHING),
+    (_S.LOCAL_ENDED, _I.RECV_FIN): (_S.CLOSED, _O.ENDED),
+    (_S.LOCAL_ENDED, _I.RECV_RST): (_S.RESET, _O.DROPPED),
+    (_S.LOCAL_ENDED, _I.RECV_DATA): (_S.LOCAL_ENDED, _O.NOTHING),
+    (_S.REMOTE_ENDED, _I.SEND_FIN): (_S.CLOSED, _O.NOTHING),
+    (_S.REMOTE_ENDED, _I.SEND_RST): (_S.RESET, _O.NOTHING),
+    (_S.REMOTE_ENDED, _I.RECV_ACK): (_S.REMOTE_ENDED, _O.NOTHING),
+    (_S.REMOTE_ENDED, _I.RECV_FIN): (_S.REMOTE_ENDED, _O.NOTHING),
+    (_S.REMOTE_ENDED, _I.RECV_RST): (_S.RESET, _O.DROPPED),
+    (_S.REMOTE_ENDED, _I.RECV_DATA): (_S.REMOTE_ENDED, _O.REFUSED),
+}
+
+READABLE: Final = frozenset({_S.SYN_SENT, _S.SYN_SENT_ENDED, _S.SYN_RECEIVED, _S.ESTABLISHED, _S.LOCAL_ENDED})
+"""States in which the peer may still send data, so that credit is worth giving."""
+
+WRITABLE: Final = frozenset({_S.SYN_SENT, _S.SYN_RECEIVED, _S.SYN_RECEIVED_ENDED, _S.ESTABLISHED, _S.REMOTE_ENDED})
+"""States in which our FIN has not gone out."""
+
+UNANSWERED: Final = frozenset({_S.SYN_SENT, _S.SYN_SENT_ENDED})
+UNACCEPTED: Final = frozenset({_S.SYN_RECEIVED, _S.SYN_RECEIVED_ENDED})
+OVER: Final = frozenset({_S.CLOSED, _S.RESET})

@@ -1,0 +1,380 @@
+"""A stream as an ``asyncio.Transport``: any asyncio protocol runs on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from .corestream import Buffer, CoreStream
+from .errors import StreamReset, YamuxError
+from .streamstate import UNANSWERED, WRITABLE, State
+
+if TYPE_CHECKING:
+    from .shell import SessionShell
+
+# Bytes waiting in a stream before its writer is asked to pause, and to resume. asyncio's own figure for sockets, and
+# a quarter of it: the next frame is there before the last one has left.
+HIGH_MARK = 64 * 1024
+LOW_MARK = 16 * 1024
+
+
+def frozen(data: bytes | bytearray | memoryview) -> Buffer:
+    """The data itself where it cannot change under us, a copy where it can."""
+    if type(data) is memoryview:
+        return data.cast("B") if data.readonly and data.c_contiguous else bytes(data)
+    return bytes(data)
+
+
+class StreamTransport(asyncio.Transport):
+    """One stream of a session. Made by ``Session``.
+
+    Told to the protocol as asyncio does: the peer's FIN is ``eof_received``, the end of both directions
+    ``connection_lost(None)``; a reset or the loss of the carrier is ``connection_lost(exc)`` and never an EOF.
+
+    Data given to ``write`` must not change until it was sent (bytearrays are copied). A protocol whose class sets
+    ``accepts_views = True`` may be handed memoryviews, which saves a copy. Credit goes back to the peer once
+    ``data_received`` has returned, unless reading was paused in it: then when reading resumes.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_core",
+        "_eof_told",
+        "_eof_waiting",
+        "_failure",
+        "_held",
+        "_high",
+        "_inbox",
+        "_low",
+        "_manual",
+        "_over",
+        "_paused",
+        "_protocol",
+        "_push",
+        "_stream",
+        "_views",
+        "_write_paused",
+        "session",
+    )
+
+    def __init__(self, session: SessionShell, stream: CoreStream) -> None:
+        self.session = session
+        self._core = session.core
+        self._stream = stream
+        stream.owner = self
+        self._inbox: deque[Buffer] | None = None
+        self._held = 0
+        self._paused = self._write_paused = False
+        self._closing = self._over = False
+        self._eof_told = self._eof_waiting = False
+        self._failure: YamuxError | None = None
+        self._high = HIGH_MARK
+        self._low = LOW_MARK
+
+    def __repr__(self) -> str:
+        return f"<StreamTransport {self._stream.id} {self._stream.state.name}{' closing' if self._closing else ''}>"
+
+    # -- facts -------------------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> int:
+        """The stream's id on the wire."""
+        return self._stream.id
+
+    @property
+    def bytes_in(self) -> int:
+        """Data bytes received."""
+        return self._stream.bytes_in
+
+    @property
+    def bytes_out(self) -> int:
+        """Data bytes handed to the carrier."""
+        return self._stream.bytes_out
+
+    @property
+    def answered(self) -> bool:
+        """Whether the peer has answered the SYN, by ACK, FIN or RST."""
+        return self._stream.state not in UNANSWERED
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """``stream_id`` and ``session``; everything else is asked of the carrier."""
+        if name == "stream_id":
+            return self._stream.id
+        if name == "session":
+            return self.session
+        transport = self.session.transport
+        return default if transport is None else transport.get_extra_info(name, default)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Hand what comes from now on to another protocol."""
+        self._protocol = protocol
+        self._views = bool(getattr(protocol, "accepts_views", False))
+        self._manual = bool(getattr(protocol, "gives_credit", False))
+        self._push: Callable[[Any], None]
+        if isinstance(protocol, asyncio.BufferedProtocol):
+            self._views = True
+            self._push = self._push_buffered
+        else:
+            self._push = getattr(protocol, "data_received", _nowhere)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """The current protocol."""
+        return self._protocol
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def is_reading(self) -> bool:
+        """Whether data is being handed over."""
+        return not self._paused and not self._closing and not self._over
+
+    def pause_reading(self) -> None:
+        """Hand over nothing more and give the peer no credit. What still comes fits in the window it holds."""
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        """Go on. What has come meanwhile is handed over in the next turn of the loop."""
+        if not self._paused:
+            return
+        self._paused = False
+        if self._held:
+            held, self._held = self._held, 0
+            self.consumed(held)
+        if self._inbox or self._eof_waiting or self._failure is not None:
+            self.session.loop.call_soon(self._drain_inbox)
+
+    def consumed(self, count: int) -> None:
+        """Give credit for ``count`` bytes. Only for a protocol whose class sets ``gives_credit = True``."""
+        self._core.consume(self._stream, count)
+        if self._core.outbox.control:
+            self.session.wake()
+
+    def _deliver(self, data: Buffer) -> None:
+        if self._paused or self._inbox:
+            if self._inbox is None:
+                self._inbox = deque()
+            self._inbox.append(data)
+        else:
+            self._feed(data)
+
+    def _feed(self, data: Buffer) -> None:
+        if self._over:
+            return
+        if not self._closing:
+            try:
+                self._push(data if self._views else bytes(data))
+            except Exception as error:
+                self._protocol_failed(error)
+                return
+            if self._manual:
+                return
+            if self._paused:
+                self._held += len(data)
+                return
+        self._core.consume(self._stream, len(data))
+
+    def _push_buffered(self, data: Buffer) -> None:
+        protocol = self._protocol
+        assert isinstance(protocol, asyncio.BufferedProtocol)
+        rest = memoryview(data)
+        while rest:
+            buffer = memoryview(protocol.get_buffer(len(rest)))
+            count = min(len(buffer), len(rest))
+            buffer[:count] = rest[:count]
+            protocol.buffer_updated(count)
+            rest = rest[count:]
+
+    def _drain_inbox(self) -> None:
+        while self._inbox and not self._paused:
+            self._feed(self._inbox.popleft())
+        if self._core.outbox.control:
+            self.session.wake()
+        if self._inbox or self._paused or self._over:
+            return
+        if self._eof_waiting:
+            self._eof_waiting = False
+            self._tell_eof()
+        if self._failure is not None:
+            self._lose(self._failure)
+
+    def _ended(self) -> None:
+        """The peer's FIN came."""
+        if self._inbox or self._paused:
+            self._eof_waiting = True
+        else:
+            self._tell_eof()
+
+    def _tell_eof(self) -> None:
+        if self._over:
+            return
+        self._eof_told = True
+        if self._closing:
+            keep_open = True
+        else:
+            try:
+                keep_open = bool(getattr(self._protocol, "eof_received", _nothing)())
+            except Exception as error:
+                self._protocol_failed(error)
+                return
+        if self._stream.state is State.CLOSED:
+            self._lose(None)
+        elif not keep_open:
+            self.close()
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Queue data. Ignored once the stream is closing or lost, as asyncio does; RuntimeError after write_eof."""
+        if self._closing or self._over:
+            return
+        stream = self._stream
+        if stream.ending or stream.state not in WRITABLE:
+            if stream.state is State.RESET or self._core.error is not None:
+                return
+            raise RuntimeError("Cannot call write() after write_eof()")
+        self._core.send_data(stream, data if type(data) is bytes else frozen(data))
+        session = self.session
+        if not session.woken:
+            session.wake()
+        if stream.pending_bytes > self._high and not self._write_paused:
+            self._pause_protocol()
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Queue several buffers without joining them."""
+        for data in list_of_data:
+            self.write(data)
+
+    def can_write_eof(self) -> bool:
+        """A stream always half-closes."""
+        return True
+
+    def write_eof(self) -> None:
+        """Send FIN after what is queued; reading goes on."""
+        if self._over or self._stream.ending:
+            return
+        self._core.end_stream(self._stream)
+        self.session.finish(self)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Marks, in bytes, at which the protocol is asked to pause and to resume writing."""
+        if high is None:
+            high = HIGH_MARK if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"high ({high}) must be >= low ({low}) must be >= 0")
+        self._high, self._low = high, low
+        if self._stream.pending_bytes > high and not self._write_paused:
+            self._pause_protocol()
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """(low, high) in bytes."""
+        return self._low, self._high
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes queued that have not been handed to the carrier."""
+        return self._stream.pending_bytes
+
+    def _pause_protocol(self) -> None:
+        self._write_paused = True
+        self._stream.low_mark = self._low
+        try:
+            self._protocol.pause_writing()
+        except Exception as error:
+            self._protocol_failed(error)
+
+    def _drained(self) -> None:
+        if self._write_paused:
+            self._write_paused = False
+            self._stream.low_mark = -1
+            try:
+                self._protocol.resume_writing()
+            except Exception as error:
+                self._protocol_failed(error)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def is_closing(self) -> bool:
+        """Whether the stream is closing or over."""
+        return self._closing or self._over
+
+    def close(self) -> None:
+        """Send what is queued and FIN; drop whatever still comes. ``connection_lost(None)`` follows once FIN is out."""
+        if self._closing or self._over:
+            return
+        self._closing = True
+        self._paused = False
+        unread = self._held
+        self._held = 0
+        if self._inbox:
+            unread += sum(map(len, self._inbox))
+            self._inbox = None
+        if unread:
+            self._core.consume(self._stream, unread)
+        self._core.end_stream(self._stream)
+        self.session.finish(self)
+
+    def abort(self) -> None:
+        """Reset the stream now: nothing queued is sent, and the peer sees an error, not an end."""
+        if self._over:
+            return
+        self._closing = True
+        self._inbox = None
+        self._core.reset_stream(self._stream)
+        self.session.wake()
+        self.session.loop.call_soon(self._lose, None)
+
+    def _protocol_failed(self, error: Exception) -> None:
+        self.session.loop.call_exception_handler(
+            {
+                "message": "Fatal error: the protocol of a yamux stream raised",
+                "exception": error,
+                "transport": self,
+                "protocol": self._protocol,
+            }
+        )
+        self.abort()
+
+    def _finished(self) -> bool:
+        """Whether our FIN is out, or never will be; tells the protocol if that was the end."""
+        state = self._stream.state
+        if state in WRITABLE and self._core.error is None:
+            return False
+        if not self._over and (self._closing or (state is State.CLOSED and self._eof_told)):
+            self._lose(None)
+        return True
+
+    def _dropped(self, error: StreamReset) -> None:
+        self._inbox = None
+        self._lose(error)
+
+    def _session_lost(self, error: YamuxError) -> None:
+        """The carrier is gone: hand over what had come, an EOF among it, then tell."""
+        if self._inbox:
+            self._failure = error
+            return
+        if self._eof_waiting:
+            self._eof_waiting = False
+            self._tell_eof()
+        self._lose(error)
+
+    def _lose(self, error: YamuxError | None) -> None:
+        if self._over:
+            return
+        self._over = self._closing = True
+        self._stream.owner = None
+        try:
+            self._protocol.connection_lost(error)
+        except Exception as failure:
+            self.session.loop.call_exception_handler(
+                {"message": "connection_lost of a yamux stream raised", "exception": failure, "transport": self}
+            )
+
+
+def _nowhere(data: Buffer) -> None:
+    """Where the data of a protocol without ``data_received`` goes."""
+
+
+def _nothing() -> bool:
+    return False
