@@ -96,7 +96,7 @@ class SessionShell(asyncio.Protocol):
     async def answered(self, stream: StreamTransport) -> None:
         """Wait until the peer has answered the opening of ``stream``, or it is over."""
         self.core.report_answers = True
-        while not stream.answered and not self.is_closed:
+        while not stream.answered and self.core.error is None:
             await self._answers.wait(lambda: False)
 
     def abort(self, error: YamuxError | None = None) -> None:
