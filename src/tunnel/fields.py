@@ -108,7 +108,9 @@ class HostPort:
             raise ValueError(f'{text!r} names no host; write "127.0.0.1:{port}", or "0.0.0.0:{port}" for all of IPv4')
         bracketed = host.startswith("[") and host.endswith("]")
         if (":" in host) != bracketed:
-            raise ValueError(f'{text!r}: an IPv6 host needs brackets, like "[::1]:{port}", and nothing else may have them')
+            raise ValueError(
+                f'{text!r}: an IPv6 host needs brackets, like "[::1]:{port}", and nothing else may have them'
+            )
         try:
             return cls(_check_host(host[1:-1] if bracketed else host), int(port))
         except ValueError:
@@ -173,7 +175,9 @@ def read_secret_file(path: Path | str, *, environ: Mapping[str, str] | None = No
         # systemd grants access to its credentials through an ACL, whose mask shows as group bits.
         granted = credentials and path.parent.absolute() == Path(credentials).absolute()
         if mode & (0o007 if granted else 0o077):
-            raise SecretFileError(f"{path}: others may read this secret (mode {mode & 0o777:04o}); run: chmod 600 {path}")
+            raise SecretFileError(
+                f"{path}: others may read this secret (mode {mode & 0o777:04o}); run: chmod 600 {path}"
+            )
         return _to_secret(path, file.read(MAX_SECRET_FILE + 1))
 
 

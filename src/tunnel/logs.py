@@ -32,7 +32,13 @@ _MAX_FRAMES = 8
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _RESERVED = frozenset({"timestamp", "level", "logger", "message"})
-_COLOURS = {logging.DEBUG: "2", logging.INFO: "32", logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "1;31"}
+_COLOURS = {
+    logging.DEBUG: "2",
+    logging.INFO: "32",
+    logging.WARNING: "33",
+    logging.ERROR: "31",
+    logging.CRITICAL: "1;31",
+}
 
 Format = Literal["text", "json"]
 
@@ -57,6 +63,8 @@ class Secret:
         if isinstance(other, Secret):
             return hmac.compare_digest(self._value.encode("utf-8"), other._value.encode("utf-8"))
         return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __bool__(self) -> bool:
         return bool(self._value)
@@ -141,7 +149,7 @@ class _Handler(logging.handlers.QueueHandler):
         """Return what the line will say, holding no reference to the caller's objects."""
         try:
             message = record.getMessage()
-        except Exception:  # noqa: BLE001 - a wrong format string must not cost the line, let alone the caller
+        except Exception:  # a wrong format string must not cost the line, let alone the caller
             message = f"{record.msg} (arguments do not fit)"
         line: dict[str, object] = {
             "timestamp": record.created,
@@ -165,7 +173,7 @@ class _Handler(logging.handlers.QueueHandler):
         except queue.Full:
             self._writer.dropped += 1
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+    def handleError(self, record: logging.LogRecord) -> None:
         self._writer.dropped += 1
 
 

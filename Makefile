@@ -1,0 +1,58 @@
+# One command per chore, with the same names here and in CI. Needs make and Python 3.11 or later, nothing else:
+# the first command makes .venv from the pinned, hashed requirements.
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test interop soak bench bench-peers lint format gen lock clean
+
+PY := .venv/bin/python
+unexport PYTHONPATH PYTHONHOME
+
+# An interpreter counts if it runs, is new enough and can make environments (Debian splits that off).
+FIND_PYTHON := for candidate in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && break; \
+	candidate=; done
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+install: ## make or refresh .venv (does nothing when up to date)
+	@$(FIND_PYTHON); \
+	if [ -z "$$candidate" ]; then \
+		echo 'make: no Python 3.11 or later with venv found; install one (Debian: python3-venv) or set PYTHON=/path' >&2; \
+		exit 1; \
+	fi; \
+	"$$candidate" tools/install.py
+
+demo: install ## start hub, agent and a sample target, send one request through, serve until Ctrl-C
+	@$(PY) -m tools.demo
+
+test: install ## the hermetic tests: no network but loopback, under ten minutes
+	@$(PY) -m pytest tests
+
+interop: install ## against other implementations: Go programs, nginx, wrk and friends
+	@$(PY) -m tools.interop
+
+soak: install ## the long tests (tests/soak)
+	@$(PY) -m tools.soak
+
+bench: install ## our figures
+	@$(PY) benchmarks/run.py
+
+bench-peers: install ## our figures beside those of other systems
+	@$(PY) benchmarks/peers.py
+
+lint: install ## style, types, import directions, generated code, house rules
+	@$(PY) -m tools.lint
+
+format: install ## let ruff lay out the code
+	@$(PY) -m ruff check --fix-only --quiet . && $(PY) -m ruff format .
+
+gen: install ## regenerate the code that comes from .proto files
+	@$(PY) -m tools.gen
+
+lock: ## compile requirements/*.txt anew from pyproject.toml and requirements/*.in
+	@$(FIND_PYTHON); "$${candidate:-python3}" tools/lock.py
+
+clean: ## remove .venv, caches and build output
+	@rm -rf .venv .build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

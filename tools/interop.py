@@ -1,0 +1,53 @@
+"""Run the tests in conformance/ against other implementations, after making sure their programs are here.
+
+Debian packages that are missing are installed when we are root; otherwise the tool says which are needed and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# Command -> the Debian package that has it.
+PROGRAMS = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "curl": "curl", "git": "git"}
+
+
+def missing() -> list[str]:
+    """Return the packages whose commands are not found; Debian keeps servers out of a user's PATH."""
+    path = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
+    return sorted(package for command, package in PROGRAMS.items() if not shutil.which(command, path=path))
+
+
+def install(packages: list[str]) -> None:
+    """Install Debian packages, without questions and without starting their services."""
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        sys.exit(f"interop: missing: {', '.join(packages)}; on Debian: apt-get install {' '.join(packages)}")
+    print(f"interop: installing {', '.join(packages)}", flush=True)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    for arguments in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
+        command = ["apt-get", "-qq", *arguments]
+        done = subprocess.run(
+            command, env=environment, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+        if done.returncode:
+            sys.exit(f"interop: {' '.join(command)} failed:\n{done.stderr.strip()}")
+
+
+def main(arguments: list[str]) -> None:
+    """Run pytest over conformance/."""
+    if not any((ROOT / "conformance").glob("**/test_*.py")):
+        print("interop: there are no tests in conformance/")
+        return
+    if packages := missing():
+        install(packages)
+    environment = {**os.environ, "PATH": os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"}
+    command = [sys.executable, "-m", "pytest", "conformance", *arguments]
+    sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
