@@ -13,9 +13,9 @@ from .config import INITIAL_WINDOW
 from .core import Core
 from .corestream import CoreStream
 from .errors import ProtocolError, RemoteGoAway, SessionClosed, WindowExceeded
-from .events import DataReceived, Event, GoAwayReceived, PingAnswered
+from .events import DataReceived, Event, GoAwayReceived, PingAnswered, StreamEnded
 from .frames import ACK, DATA, FIN, GO_AWAY, HEADER_SIZE, PING, RST, SYN, WINDOW_UPDATE, unpack_from
-from .streamstate import Input, Outcome
+from .streamstate import ANSWERED_ENDED, ENDED, RECV_ACK, RECV_DATA, RECV_FIN, REFUSED
 
 # A window update below this on a stream that has all its initial credit does nothing for anybody.
 SMALL_UPDATE = 1024
@@ -23,6 +23,9 @@ SMALL_UPDATE = 1024
 # A piece of a body is cut out of the received buffer as a view, which keeps the whole buffer alive, only if it is at
 # least this fraction of it: what a stalled stream pins stays within four times its window.
 VIEW_FRACTION = 4
+
+
+_ENDINGS = (ENDED, ANSWERED_ENDED)
 
 
 class Connection(Core):
@@ -163,7 +166,7 @@ class Connection(Core):
             self._drain(length)
             self._reset_by_peer(stream, 0)
             return
-        if length and self._move(stream, Input.RECV_DATA) is Outcome.REFUSED:
+        if length and self._move(stream, RECV_DATA) is REFUSED:
             self._drain(length)
             self._reset_here(stream, f"the peer sent data on stream {stream_id} after ending it")
             return
@@ -189,6 +192,15 @@ class Connection(Core):
             self._late()
         if stream is None:
             return
+        if not length:
+            # A bare FIN and a bare ACK: once each for every stream.
+            if flags == FIN:
+                if self._move(stream, RECV_FIN) in _ENDINGS:
+                    self._events.append(StreamEnded(stream))
+                return
+            if flags == ACK:
+                self._move(stream, RECV_ACK)
+                return
         if flags & RST:
             self._reset_by_peer(stream, length)
             return

@@ -20,11 +20,31 @@ from .errors import (
     YamuxError,
 )
 from .events import Event, SessionEnded, StreamAnswered, StreamDropped, StreamEnded, StreamOpened
-from .frames import ACK, GO_AWAY, RST, SYN, WINDOW_UPDATE, pack
+from .frames import ACK, FIN, GO_AWAY, RST, SYN, WINDOW_UPDATE, pack
 from .keepalive import Keepalive
 from .limits import IdHistory, TokenBucket
 from .outbox import Outbox
-from .streamstate import OVER, READABLE, TRANSITIONS, UNACCEPTED, UNANSWERED, WRITABLE, Input, Outcome, State
+from .streamstate import (
+    ANSWERED_ENDED,
+    ENDED,
+    LOCAL_ENDED,
+    OVER,
+    READABLE,
+    RECV_ACK,
+    RECV_FIN,
+    RECV_RST,
+    RESET,
+    SEND_ACK,
+    SEND_FIN,
+    SEND_RST,
+    TRANSITIONS,
+    UNACCEPTED,
+    UNANSWERED,
+    WRITABLE,
+    Input,
+    Outcome,
+    State,
+)
 
 LAST_ID: Final = 0xFFFF_FFFD
 
@@ -129,7 +149,7 @@ class Core:
         The ACK goes out even if the peer's FIN came first (go-yamux does so): it frees the opener's slot at once.
         """
         if stream.state in UNACCEPTED:
-            self._move(stream, Input.SEND_ACK)
+            self._move(stream, SEND_ACK)
             self.streams_accepted += 1
             delta = stream.window - INITIAL_WINDOW
             stream.recv_credit += delta
@@ -151,16 +171,20 @@ class Core:
 
     def end_stream(self, stream: CoreStream) -> None:
         """Send FIN after all queued data. Reading goes on. A second call does nothing."""
-        if not stream.ending and stream.state in WRITABLE:
+        if not stream.ending and stream.state in WRITABLE and self.error is None:
             stream.ending = True
-            self.outbox.enqueue(stream)
+            if stream.pending_bytes or stream.queued:
+                self.outbox.enqueue(stream)
+            else:
+                self.outbox.control.append(pack(WINDOW_UPDATE, FIN, stream.id, 0))
+                self._fin_sent(stream)
 
     def reset_stream(self, stream: CoreStream) -> None:
         """Drop the stream in both directions: queued data is thrown away and RST is sent. Idempotent."""
         if stream.state in OVER or self.error is not None:
             return
         self._discard(stream)
-        self._move(stream, Input.SEND_RST)
+        self._move(stream, SEND_RST)
         # The Length of an RST is an error code to some peers and nothing to the reference, so it stays 0.
         self.outbox.control.append(pack(WINDOW_UPDATE, RST, stream.id, 0))
 
@@ -204,8 +228,7 @@ class Core:
         self.keepalive.owed = 0
         if outbox.ended:
             for stream in outbox.ended:
-                stream.since = self._sweep
-                self._move(stream, Input.SEND_FIN)
+                self._fin_sent(stream)
             outbox.ended.clear()
         return out
 
@@ -254,13 +277,17 @@ class Core:
             self._forget(stream)
         return outcome
 
+    def _fin_sent(self, stream: CoreStream) -> None:
+        stream.since = self._sweep
+        self._move(stream, SEND_FIN)
+
     def _forget(self, stream: CoreStream) -> None:
         del self.streams[stream.id]
         if not stream.local:
             self.inbound -= 1
         if stream.window > self.config.stream_window:
             self._window_left += stream.window - self.config.stream_window
-        if stream.state is State.RESET:
+        if stream.state is RESET:
             self._drain_left += stream.recv_credit
         self._late_left += LATE_FRAMES_PER_STREAM
 
@@ -321,15 +348,15 @@ class Core:
 
     def _reset_by_peer(self, stream: CoreStream, code: int) -> None:
         self._discard(stream)
-        self._move(stream, Input.RECV_RST)
+        self._move(stream, RECV_RST)
         self._events.append(StreamDropped(stream, StreamReset(f"stream {stream.id} was reset by the peer", code)))
         if not stream.local:
             self._churn.take()
 
     def _flags(self, stream: CoreStream, ack: bool, fin: bool) -> None:
         if ack:
-            self._move(stream, Input.RECV_ACK)
-        if fin and self._move(stream, Input.RECV_FIN) in (Outcome.ENDED, Outcome.ANSWERED_ENDED):
+            self._move(stream, RECV_ACK)
+        if fin and self._move(stream, RECV_FIN) in (ENDED, ANSWERED_ENDED):
             self._events.append(StreamEnded(stream))
 
     def _sweep_streams(self) -> None:
@@ -337,7 +364,7 @@ class Core:
         limits = (
             (UNANSWERED, config.stream_open_timeout, "the peer did not answer its SYN in time"),
             (UNACCEPTED, config.accept_timeout, "nobody accepted it in time"),
-            (frozenset({State.LOCAL_ENDED}), config.stream_close_timeout, "the peer did not end it in time"),
+            (frozenset({LOCAL_ENDED}), config.stream_close_timeout, "the peer did not end it in time"),
         )
         for stream in list(self.streams.values()):
             waited = (self._sweep - stream.since) * age

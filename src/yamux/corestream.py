@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 from .config import INITIAL_WINDOW
-from .streamstate import State
+from .streamstate import SYN_RECEIVED, SYN_SENT
 from .window import Credit
 
 Buffer = bytes | memoryview
@@ -45,10 +45,10 @@ class CoreStream(Credit):
         self.local = local
         if local:
             self.recv_credit = window
-            self.state = State.SYN_SENT
+            self.state = SYN_SENT
         else:
             self.recv_credit = INITIAL_WINDOW
-            self.state = State.SYN_RECEIVED
+            self.state = SYN_RECEIVED
         self.readable = True
         self.pending: deque[Buffer] = deque()
         self.pending_bytes = 0

@@ -25,7 +25,7 @@ from .events import (
 )
 from .line import Line
 from .stream import Stream
-from .streamstate import State
+from .streamstate import RESET
 from .transport import StreamTransport
 
 # A write of at most this many bytes is joined into one buffer: below it a copy costs less than another iovec entry, and
@@ -118,7 +118,12 @@ class SessionShell(asyncio.Protocol):
         core = self.core
         handlers = self._handlers
         for event in core.receive_data(data):
-            handlers[type(event)](event)
+            if isinstance(event, DataReceived):
+                owner = event.stream.owner
+                if owner is not None:
+                    owner._deliver(event.data)
+            else:
+                handlers[type(event)](event)
         if not self.woken and core.has_output:
             self.wake()
 
@@ -224,7 +229,7 @@ class SessionShell(asyncio.Protocol):
 
     def _on_opened(self, event: StreamOpened) -> None:
         core_stream = event.stream
-        if core_stream.state is State.RESET:
+        if core_stream.state is RESET:
             return
         stream = StreamTransport(self, core_stream)
         if self._stream_factory is None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 from .corestream import Buffer, CoreStream
 from .errors import StreamReset, YamuxError
-from .streamstate import UNANSWERED, WRITABLE, State
+from .streamstate import CLOSED, RESET, UNANSWERED, WRITABLE
 
 if TYPE_CHECKING:
     from .shell import SessionShell
@@ -109,19 +110,17 @@ class StreamTransport(asyncio.Transport):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand what comes from now on to another protocol."""
-        self._protocol = protocol
-        self._views = bool(getattr(protocol, "accepts_views", False))
-        self._manual = bool(getattr(protocol, "gives_credit", False))
-        self._push: Callable[[Any], None]
-        if isinstance(protocol, asyncio.BufferedProtocol):
-            self._views = True
-            self._push = self._push_buffered
-        else:
-            self._push = getattr(protocol, "data_received", _nowhere)
+        self._protocol: Any = protocol
+        kind = type(protocol)
+        traits = _TRAITS.get(kind)
+        if traits is None:
+            traits = _TRAITS[kind] = _traits(kind)
+        self._views, self._manual, buffered = traits
+        self._push: Callable[[Any], None] = self._push_buffered if buffered else protocol.data_received  # type: ignore[attr-defined]
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """The current protocol."""
-        return self._protocol
+        return cast(asyncio.BaseProtocol, self._protocol)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -155,8 +154,19 @@ class StreamTransport(asyncio.Transport):
             if self._inbox is None:
                 self._inbox = deque()
             self._inbox.append(data)
-        else:
+        elif self._closing or self._manual:
             self._feed(data)
+        else:
+            # The common case of _feed, spelled out: it runs for every frame.
+            try:
+                self._push(data if self._views else bytes(data))
+            except Exception as error:
+                self._protocol_failed(error)
+                return
+            if self._paused:
+                self._held += len(data)
+            else:
+                self._core.consume(self._stream, len(data))
 
     def _feed(self, data: Buffer) -> None:
         if self._over:
@@ -213,11 +223,11 @@ class StreamTransport(asyncio.Transport):
             keep_open = True
         else:
             try:
-                keep_open = bool(getattr(self._protocol, "eof_received", _nothing)())
+                keep_open = self._protocol.eof_received()
             except Exception as error:
                 self._protocol_failed(error)
                 return
-        if self._stream.state is State.CLOSED:
+        if self._stream.state is CLOSED:
             self._lose(None)
         elif not keep_open:
             self.close()
@@ -230,7 +240,7 @@ class StreamTransport(asyncio.Transport):
             return
         stream = self._stream
         if stream.ending or stream.state not in WRITABLE:
-            if stream.state is State.RESET or self._core.error is not None:
+            if stream.state is RESET or self._core.error is not None:
                 return
             raise RuntimeError("Cannot call write() after write_eof()")
         self._core.send_data(stream, data if type(data) is bytes else frozen(data))
@@ -341,7 +351,7 @@ class StreamTransport(asyncio.Transport):
         state = self._stream.state
         if state in WRITABLE and self._core.error is None:
             return False
-        if not self._over and (self._closing or (state is State.CLOSED and self._eof_told)):
+        if not self._over and (self._closing or (state is CLOSED and self._eof_told)):
             self._lose(None)
         return True
 
@@ -372,9 +382,14 @@ class StreamTransport(asyncio.Transport):
             )
 
 
-def _nowhere(data: Buffer) -> None:
-    """Where the data of a protocol without ``data_received`` goes."""
+# What a protocol's class says of itself, looked up once a class: (accepts views, gives credit, is buffered).
+_TRAITS: WeakKeyDictionary[type, tuple[bool, bool, bool]] = WeakKeyDictionary()
 
 
-def _nothing() -> bool:
-    return False
+def _traits(kind: type) -> tuple[bool, bool, bool]:
+    buffered = issubclass(kind, asyncio.BufferedProtocol)
+    return (
+        buffered or bool(getattr(kind, "accepts_views", False)),
+        bool(getattr(kind, "gives_credit", False)),
+        buffered,
+    )
