@@ -84,7 +84,12 @@ def _build(go: str, folder: Path) -> None:
     command = [go, "build", "-mod=readonly", "-trimpath", "-o", f"{work}{os.sep}", "./cmd/..."]
     try:
         done = subprocess.run(
-            command, cwd=SOURCES, capture_output=True, text=True, timeout=BUILD_TIMEOUT, env=os.environ | {"GOWORK": "off"}
+            command,
+            cwd=SOURCES,
+            capture_output=True,
+            text=True,
+            timeout=BUILD_TIMEOUT,
+            env=os.environ | {"GOWORK": "off"},
         )
     except subprocess.TimeoutExpired as error:
         raise GoBuildError(f"go build took longer than {BUILD_TIMEOUT:.0f} s") from error
