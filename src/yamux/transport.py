@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakKeyDictionary
 
 from .corestream import Buffer, CoreStream
 from .errors import StreamReset, YamuxError
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
 # a quarter of it: the next frame is there before the last one has left.
 HIGH_MARK = 64 * 1024
 LOW_MARK = 16 * 1024
+
+# Protocol classes whose traits are remembered: far more than a program has, unless it makes classes as it runs.
+REMEMBERED_CLASSES = 256
 
 
 def frozen(data: bytes | bytearray | memoryview) -> Buffer:
@@ -114,6 +116,8 @@ class StreamTransport(asyncio.Transport):
         kind = type(protocol)
         traits = _TRAITS.get(kind)
         if traits is None:
+            if len(_TRAITS) >= REMEMBERED_CLASSES:
+                _TRAITS.clear()
             traits = _TRAITS[kind] = _traits(kind)
         self._views, self._manual, buffered = traits
         self._push: Callable[[Any], None] = self._push_buffered if buffered else protocol.data_received  # type: ignore[attr-defined]
@@ -383,7 +387,7 @@ class StreamTransport(asyncio.Transport):
 
 
 # What a protocol's class says of itself, looked up once a class: (accepts views, gives credit, is buffered).
-_TRAITS: WeakKeyDictionary[type, tuple[bool, bool, bool]] = WeakKeyDictionary()
+_TRAITS: dict[type, tuple[bool, bool, bool]] = {}
 
 
 def _traits(kind: type) -> tuple[bool, bool, bool]:
