@@ -210,9 +210,24 @@ class SessionShell(asyncio.Protocol):
     def _end(self, transport: asyncio.Transport) -> None:
         """The session has failed or is finished: let the last frames leave, then close the carrier."""
         self._ending = True
-        if transport.can_write_eof() and not transport.is_closing():
-            transport.write_eof()
-        self._lingering = self.loop.call_later(LINGER, transport.abort)
+        if not transport.is_closing():
+            if transport.can_write_eof():
+                transport.write_eof()
+            else:
+                transport.close()
+        self._linger(transport, transport.get_write_buffer_size())
+
+    def _linger(self, transport: asyncio.Transport, before: int) -> None:
+        """Drop the carrier once the peer had its time, and what waits to be written makes no progress any more."""
+
+        def look() -> None:
+            left = transport.get_write_buffer_size()
+            if left and left < before:
+                self._linger(transport, left)
+            else:
+                transport.abort()
+
+        self._lingering = self.loop.call_later(LINGER, look)
 
     # -- events ------------------------------------------------------------------------------------------------------
 
