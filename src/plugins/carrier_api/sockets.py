@@ -9,7 +9,7 @@ import os
 import re
 import socket
 import ssl
-from typing import Any
+from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit
 
 from carrier_api.tls import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT
@@ -101,8 +101,8 @@ def is_loopback(host: str) -> bool:
 
 def tune(transport: asyncio.BaseTransport) -> None:
     """Set write marks, and on TCP no delay, keepalive and the limit for unacknowledged bytes."""
-    if isinstance(transport, asyncio.WriteTransport):
-        transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
+    # uvloop's transports do not inherit from asyncio's.
+    cast(asyncio.WriteTransport, transport).set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
         _tune_socket(sock)

@@ -9,7 +9,7 @@ import ssl
 from dataclasses import dataclass
 from typing import cast
 
-from tunnel.attach.server import AGENT_ID, ATTACH_PREFIX, list_members
+from tunnel.attach.server import AGENT_ID, ATTACH_PREFIX
 from tunnel.http1 import BadMessage, ResponseHead, ResponseReader, encode_request
 from yamux.carrier import Carrier, CarrierAddress, Fields, TlsOptions, UpgradeRefused
 
@@ -260,7 +260,7 @@ def _request(
     headers: list[tuple[str, str]],
 ) -> bytes:
     fields: Fields = [
-        (b"Host", address.authority.encode("ascii", "replace")),
+        (b"Host", address.authority.encode()),
         (b"Connection", b"Upgrade"),
         (b"Upgrade", upgrade),
         *extra,
@@ -279,9 +279,7 @@ def _request(
 
 
 def _check_101(head: ResponseHead, token: bytes) -> None:
-    if b"upgrade" not in list_members(head.special.get(b"connection", [])):
-        raise UpgradeRefused(502, "bad_response", "the 101 has no Connection: Upgrade")
-    if list_members(head.special.get(b"upgrade", [])) != [token]:
+    if head.upgrade != token:
         raise UpgradeRefused(502, "bad_response", f"the 101 is not for the upgrade {token.decode()}")
 
 

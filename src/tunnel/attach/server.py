@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tunnel.http1 import RequestHead
+from tunnel.http1 import RequestHead, list_members
 from yamux.carrier import Fields, Framing, Upgrade, UpgradeRefused
 
 ATTACH_PREFIX = "/api/v1/hubs/"
@@ -81,8 +81,3 @@ def encode_101(token: bytes, headers: Fields) -> bytes:
     lines = [b"HTTP/1.1 101 Switching Protocols", b"Connection: Upgrade", b"Upgrade: " + token]
     lines += [b"%b: %b" % field for field in headers]
     return b"\r\n".join(lines) + b"\r\n\r\n"
-
-
-def list_members(values: list[bytes]) -> list[bytes]:
-    """Members of a comma list, lower case."""
-    return [token for value in values for token in (t.strip(b" \t").lower() for t in value.split(b",")) if token]
