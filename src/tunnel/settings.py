@@ -131,6 +131,17 @@ class _Layers:
                 return found
         return None
 
+    def leaf_origin(self, path: KeyPath) -> str:
+        """Return who set the value at ``path``, or ``default`` if no layer did."""
+        data: Any = self.data
+        for end, key in enumerate(path):
+            if not isinstance(data, dict):
+                return self.origin(path[:end]) or "default"
+            if key not in data:
+                return "default"
+            data = data[key]
+        return self.origin(path) or "default"
+
 
 def load(
     model: type[M],
@@ -170,7 +181,7 @@ def load(
         _explain(layers, error)
     if layers.faults or result is None:
         raise SettingsError(list(dict.fromkeys(layers.faults)))
-    origins = {_dotted(path): layers.origin(path) or "default" for path, _ in _leaves(result, ())}
+    origins = {_dotted(path): layers.leaf_origin(path) for path, _ in _leaves(result, ())}
     return Loaded(result, origins)
 
 
