@@ -27,11 +27,12 @@ logger = logging.getLogger("hubd.test")
 def start() -> Iterator[Callable[..., Logs]]:
     """Start logging alone on the root logger, and put that back as it was afterwards."""
     root = logging.getLogger()
-    before, handlers = root.level, root.handlers
-    root.handlers = []
+    before = root.level
     running: list[Logs] = []
 
     def begin(*args: Any, **more: Any) -> Logs:
+        # pytest adds its own handlers for each phase of a test, and takes them away itself.
+        root.handlers = [handler for handler in root.handlers if type(handler).__module__ == logs.__name__]
         running.append(setup(*args, **more))
         return running[-1]
 
@@ -39,7 +40,6 @@ def start() -> Iterator[Callable[..., Logs]]:
     for one in running:
         one.close()
     root.setLevel(before)
-    root.handlers = handlers
 
 
 class Terminal(io.StringIO):
