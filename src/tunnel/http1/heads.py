@@ -23,12 +23,22 @@ from tunnel.http1.hosts import same_authority, valid_host
 from tunnel.http1.limits import Limits, Underscores
 from tunnel.http1.names import REQUEST_NAMES, RESPONSE_NAMES, Special, drop_nominated, split_fields
 from tunnel.http1.scan import FIELD_LINE, HeadRules, HeadScan, request_rules, response_rules
-from tunnel.http1.startline import METHODS, MINORS, TARGET_BYTES, status_line_fault, target_fault
+from tunnel.http1.startline import (
+    KNOWN_STATUS_LINES,
+    METHODS,
+    MINORS,
+    TARGET_BYTES,
+    status_line_fault,
+    target_fault,
+)
 from tunnel.http1.upgrade import requested_upgrade
 
 _Parser = Callable[[object], HttpRequestParser] | Callable[[object], HttpResponseParser]
 
 _SLASH = 0x2F
+
+# An enum member costs a look-up in the class each time.
+_NONE, _CHUNKED, _UNTIL_CLOSE = Framing.NONE, Framing.CHUNKED, Framing.UNTIL_CLOSE
 
 
 class RequestHead:
@@ -135,13 +145,26 @@ class ResponsePolicy:
         self.rules = response_rules(limits)
 
 
-class _Sink:
-    """Hands the parser one callable; the parser looks it up by name when it is made."""
+class _Once(dict[bytes, bytes]):
+    """What the parser calls for each field. A dict's own method saves a Python call per field.
 
-    __slots__ = ("on_header",)
+    It keeps only the first of equal names, so a head that repeats a name in the same spelling is read again by _All.
+    """
 
-    def __init__(self, on_header: Callable[[bytes, bytes], object]) -> None:
-        self.on_header = on_header
+    __slots__ = ()
+    on_header = dict.setdefault
+
+
+class _All:
+    """What the parser calls for each field of a head that repeats names."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self) -> None:
+        self.pairs: Fields = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.pairs.append((name, value))
 
 
 def parse_request(block: bytes, policy: RequestPolicy) -> RequestHead:
@@ -154,43 +177,60 @@ def parse_request(block: bytes, policy: RequestPolicy) -> RequestHead:
     Raises:
         BadMessage: any rule is broken; the status is the one to answer with.
     """
-    limits = policy.limits
+    rules = policy.rules
     lines = block.count(b"\r\n") - 2
     parts = block[: block.find(b"\r\n")].split(b" ")
     minor = MINORS.get(parts[-1])
-    if (
-        minor is None
-        or len(parts) != 3
-        or parts[0] not in METHODS
-        or len(parts[1]) > limits.target
-        or parts[1].translate(None, TARGET_BYTES)
-        or _over_budget(block, lines, policy.rules)
-    ):
-        raise explain(block, policy.rules)
+    if minor is None or len(parts) != 3 or parts[0] not in METHODS or _target_needs_a_look(parts, policy.limits):
+        raise explain(block, rules)
+    if lines > rules.fields or (len(block) > rules.small and _over_budget(block, rules)):
+        raise explain(block, rules)
     pairs = _parse(HttpRequestParser, block, lines)
     refused = pairs is None
     if pairs is None:
-        pairs = _split_lines(block, policy.rules)
+        pairs = _split_lines(block, rules)
     head = RequestHead()
     head.method, head.target, _ = parts
     head.minor = minor
-    fields, special = split_fields(pairs, REQUEST_NAMES, policy.underscores, policy.trusted)
-    options = connection_options(special)
-    head.fields = drop_nominated(options, fields, special, 400) if options else fields
-    head.special = special
-    head.framing, head.length = request_framing(minor, special)
-    _set_target(head, special.get(b"host"))
-    head.keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
-    has_body = head.framing == Framing.CHUNKED or head.length > 0
-    head.expect_continue = b"expect" in special and _expects_continue(special[b"expect"], minor) and has_body
-    head.upgrade = None
-    if b"upgrade" in special:
-        head.upgrade = requested_upgrade(head.method, minor, options, special, has_body)
+    head.fields, head.special = split_fields(pairs, REQUEST_NAMES, policy.underscores, policy.trusted)
+    hosts = head.special.get(b"host")
+    if hosts is not None and len(head.special) == 1:
+        head.framing = _NONE
+        head.length = -1
+        head.keep_alive = minor == 1
+        head.expect_continue = False
+        head.upgrade = None
+    else:
+        _set_roles(head)
+    _set_target(head, hosts)
     if refused:
         raise BadMessage(400, "bad_head")
-    if limits.body is not None and head.length > limits.body:
+    if policy.limits.body is not None and head.length > policy.limits.body:
         raise BadMessage(413, "body_too_large")
     return head
+
+
+def _target_needs_a_look(parts: list[bytes], limits: Limits) -> bool:
+    target = parts[1]
+    if len(target) > limits.target or target.translate(None, TARGET_BYTES):
+        return True
+    return target[:1] != b"/" and target_fault(parts[0], target) is not None
+
+
+def _set_roles(head: RequestHead) -> None:
+    """Sets what follows from fields with a role other than Host."""
+    special = head.special
+    options = connection_options(special)
+    if options:
+        head.fields = drop_nominated(options, head.fields, special, 400)
+    head.framing, head.length = request_framing(head.minor, special)
+    head.keep_alive = b"close" not in options and (head.minor == 1 or b"keep-alive" in options)
+    has_body = head.framing is _CHUNKED or head.length > 0
+    expect = special.get(b"expect")
+    head.expect_continue = expect is not None and _expects_continue(expect, head.minor) and has_body
+    head.upgrade = None
+    if b"upgrade" in special:
+        head.upgrade = requested_upgrade(head.method, head.minor, options, special, has_body)
 
 
 def parse_response(block: bytes, policy: ResponsePolicy, method: bytes) -> ResponseHead:
@@ -204,25 +244,30 @@ def parse_response(block: bytes, policy: ResponsePolicy, method: bytes) -> Respo
     Raises:
         BadMessage: any rule is broken; the status is 502.
     """
+    rules = policy.rules
     lines = block.count(b"\r\n") - 2
     line = block[: block.find(b"\r\n")]
-    if status_line_fault(line) is not None or _over_budget(block, lines, policy.rules):
-        raise explain(block, policy.rules)
+    known = KNOWN_STATUS_LINES.get(line)
+    if known is None:
+        if status_line_fault(line) is not None:
+            raise explain(block, rules)
+        known = line[7] - 0x30, int(line[9:12])
+    if lines > rules.fields or (len(block) > rules.small and _over_budget(block, rules)):
+        raise explain(block, rules)
     pairs = _parse(HttpResponseParser, block, lines)
     refused = pairs is None
     if pairs is None:
-        pairs = _split_lines(block, policy.rules)
+        pairs = _split_lines(block, rules)
     head = ResponseHead()
-    head.minor = minor = line[7] - 0x30
-    head.status = status = int(line[9:12])
+    head.minor, head.status = minor, status = known
     head.reason = line[13:]
-    fields, special = split_fields(pairs, RESPONSE_NAMES, "pass", trusted=True)
+    fields, special = split_fields(pairs, RESPONSE_NAMES, "pass", True)
     options = connection_options(special)
     head.fields = drop_nominated(options, fields, special, 502) if options else fields
     head.special = special
-    head.framing, head.length = response_framing(method, status, minor, special)
+    head.framing, head.length = framing, _ = response_framing(method, status, minor, special)
     head.keep_alive = (
-        b"close" not in options and (minor == 1 or b"keep-alive" in options) and head.framing != Framing.UNTIL_CLOSE
+        framing is not _UNTIL_CLOSE and b"close" not in options and (minor == 1 or b"keep-alive" in options)
     )
     head.upgrade = _granted_upgrade(options, special) if status == 101 else None
     if refused:
@@ -235,11 +280,9 @@ def explain(block: bytes, rules: HeadRules) -> BadMessage:
     return HeadScan(rules).advance(block) or BadMessage(rules.bad, "bad_head")
 
 
-def _over_budget(block: bytes, lines: int, rules: HeadRules) -> bool:
-    if lines > rules.fields or len(block) > rules.head:
-        return True
+def _over_budget(block: bytes, rules: HeadRules) -> bool:
     # The first line has its own limits, checked by the caller.
-    return len(block) > rules.line and any(len(line) > rules.line for line in block.split(b"\r\n")[1:])
+    return len(block) > rules.head or any(len(line) > rules.line for line in block.split(b"\r\n")[1:])
 
 
 def _parse(parser: _Parser, block: bytes, lines: int) -> Iterable[tuple[bytes, bytes]] | None:
@@ -248,28 +291,22 @@ def _parse(parser: _Parser, block: bytes, lines: int) -> Iterable[tuple[bytes, b
     Returns:
         The fields in order, or None if the parser refused the head or saw another number of fields than it has lines.
     """
-    # A dict method as the callback saves a Python call per field. It keeps the first of equal names only, so a head
-    # that repeats a name in the same spelling is parsed again into a list.
-    once: dict[bytes, bytes] = {}
-    if not _run(parser(_Sink(once.setdefault)), block):
+    once = _Once()
+    try:
+        parser(once).feed_data(block)
+    except HttpParserUpgrade:
+        # Raised at the end of a head that asks for an upgrade; whether it gets one is decided elsewhere.
+        pass
+    except HttpParserError:
         return None
     if len(once) == lines:
         return once.items()
-    pairs: Fields = []
-    if not _run(parser(_Sink(lambda name, value: pairs.append((name, value)))), block) or len(pairs) != lines:
-        return None
-    return pairs
-
-
-def _run(parser: HttpRequestParser | HttpResponseParser, block: bytes) -> bool:
+    every = _All()
     try:
-        parser.feed_data(block)
+        parser(every).feed_data(block)
     except HttpParserUpgrade:
-        # Raised at the end of a head that asks for an upgrade; whether it gets one is decided elsewhere.
-        return True
-    except HttpParserError:
-        return False
-    return True
+        pass
+    return every.pairs if len(every.pairs) == lines else None
 
 
 def _split_lines(block: bytes, rules: HeadRules) -> Fields:
@@ -308,9 +345,6 @@ def _set_target(head: RequestHead, hosts: list[bytes] | None) -> None:
     if target[:1] == b"/":
         head.path, _, head.query = target.partition(b"?")
         return
-    fault = target_fault(head.method, target)
-    if fault is not None:
-        raise fault
     if target == b"*":
         head.path, head.query = target, b""
         return

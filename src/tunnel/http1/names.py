@@ -9,9 +9,14 @@ from tunnel.http1.limits import Underscores
 
 Special = dict[bytes, list[bytes]]
 
-ORDINARY = b""
+# What the table says of a name: nothing for an ordinary one, the lower-case name for one with a role, and for the few
+# that need more thought a mark, which is never a letter, in front.
+_ORDINARY = b""
 _UNDERSCORE = b"_"  # an ordinary name with "_" in it: the setting decides
 _DISGUISED = b"!"  # a name with a role once "_" is read as "-", as CGI and WSGI servers do
+_IN_BOTH = b"+"  # Sec-WebSocket-*: has a role and goes to the other end as well
+_INNER = b"?"  # X-Proxy-*: means something only if the hub wrote it
+_FIRST_LETTER = 0x61
 
 # Hop-by-hop by RFC 9110 section 7.6.1, or named in Connection by habit: never forwarded, nominated or not.
 _HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"http2-settings"})
@@ -69,7 +74,7 @@ class FieldTable:
             name: a field name as received, already known to be a token.
 
         Returns:
-            The lower-case name if it has a role, an empty value if it is ordinary, or a mark for names with "_".
+            The lower-case name if it has a role, possibly behind a mark, or an empty value if it is ordinary.
         """
         role = self._role(name)
         if len(self.known) < _CACHE_ENTRIES and len(name) <= _CACHE_NAME:
@@ -79,10 +84,12 @@ class FieldTable:
     def _role(self, name: bytes) -> bytes:
         lower = name.lower()
         if lower in self._exact or lower.startswith(self._prefixes):
-            return lower
+            if lower.startswith(b"sec-"):
+                return _IN_BOTH + lower
+            return _INNER + lower if lower.startswith(b"x-proxy-") and lower != b"x-proxy-host" else lower
         if self._mind_underscores and b"_" in lower:
             return _DISGUISED if self._role(lower.replace(b"_", b"-")) else _UNDERSCORE
-        return ORDINARY
+        return _ORDINARY
 
 
 REQUEST_NAMES = FieldTable(_HOP_BY_HOP | _FRAMING | _REQUEST_ONLY, _REQUEST_PREFIXES, mind_underscores=True)
@@ -117,24 +124,31 @@ def split_fields(
         if not key:
             ordinary(pair)
             continue
-        if key == _DISGUISED:
-            raise BadMessage(400, "disguised_field_name")
-        if key == _UNDERSCORE:
-            if underscores == "reject":
-                raise BadMessage(400, "underscore_in_field_name")
-            if underscores == "pass":
-                ordinary(pair)
-            continue
-        if key.startswith((b"sec-", b"x-p")):
-            if key.startswith(b"sec-"):
-                ordinary(pair)
-            elif not trusted and key != b"x-proxy-host":
+        if key[0] < _FIRST_LETTER:
+            key = _ponder(key, pair, fields, underscores, trusted)
+            if not key:
                 continue
         if key in special:
             special[key].append(pair[1].strip())
         else:
             special[key] = [pair[1].strip()]
     return fields, special
+
+
+def _ponder(mark: bytes, pair: tuple[bytes, bytes], fields: Fields, underscores: Underscores, trusted: bool) -> bytes:
+    """Deals with a marked name; returns the key to file it under, or nothing."""
+    if mark == _DISGUISED:
+        raise BadMessage(400, "disguised_field_name")
+    if mark == _UNDERSCORE:
+        if underscores == "reject":
+            raise BadMessage(400, "underscore_in_field_name")
+        if underscores == "pass":
+            fields.append(pair)
+        return b""
+    if mark[:1] == _IN_BOTH:
+        fields.append(pair)
+        return mark[1:]
+    return mark[1:] if trusted else b""
 
 
 def drop_nominated(options: Iterable[bytes], fields: Fields, special: Special, status: int) -> Fields:

@@ -8,7 +8,6 @@ reader raises the same one for ever, so nothing behind a refused message is ever
 from __future__ import annotations
 
 import sys
-from enum import IntEnum
 
 from tunnel.http1.bodies import ChunkedDecoder, Piece, cut
 from tunnel.http1.errors import BadMessage, Truncated
@@ -24,12 +23,11 @@ _LF = 0x0A
 _MOST_EMPTY_LINES = 2
 
 
-class _State(IntEnum):
-    HEAD = 0
-    BODY = 1
-    IDLE = 2
-    RAW = 3
-    CLOSED = 4
+# States. Plain numbers, because an enum member costs a look-up in the class each time.
+_HEAD, _BODY, _IDLE, _RAW, _CLOSED = range(5)
+_STATE_NAMES = ("HEAD", "BODY", "IDLE", "RAW", "CLOSED")
+
+_NONE, _LENGTH, _CHUNKED, _UNTIL_CLOSE = Framing.NONE, Framing.LENGTH, Framing.CHUNKED, Framing.UNTIL_CLOSE
 
 
 class _Reader:
@@ -46,7 +44,7 @@ class _Reader:
     def __init__(self, limits: Limits, rules: HeadRules) -> None:
         self._limits = limits
         self._rules = rules
-        self._state = _State.HEAD
+        self._state = _HEAD
         self._data: bytes | bytearray | memoryview = b""
         self._at = 0
         self._more: list[bytes | memoryview] = []
@@ -57,7 +55,7 @@ class _Reader:
         self._error: BadMessage | None = None
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._state.name} buffered={self.buffered} error={self._error!r}>"
+        return f"<{type(self).__name__} {_STATE_NAMES[self._state]} buffered={self.buffered} error={self._error!r}>"
 
     @property
     def buffered(self) -> int:
@@ -68,14 +66,14 @@ class _Reader:
     @property
     def body_done(self) -> bool:
         """True unless a body is still to be read with read_body()."""
-        return self._state != _State.BODY
+        return self._state != _BODY
 
     def feed(self, data: bytes | memoryview) -> None:
         """Takes received bytes. They are kept, not copied, so a view must stay valid until it was handed out again.
 
         The reader does not limit how much is fed: stop reading from the connection while ``buffered`` is high.
         """
-        if self._state == _State.CLOSED or self._error is not None:
+        if self._state == _CLOSED or self._error is not None:
             return
         if self._at == len(self._data):
             self._data = data
@@ -87,7 +85,7 @@ class _Reader:
 
     def take_rest(self) -> bytes:
         """Everything unread, for whoever takes over the connection after an upgrade. The reader is closed by it."""
-        if self._state == _State.BODY:
+        if self._state == _BODY:
             raise RuntimeError("the body was not read to its end")
         rest = b"".join((memoryview(self._data)[self._at :], *self._more))
         self._close()
@@ -103,7 +101,7 @@ class _Reader:
         """
         if self._error is not None:
             raise self._error
-        if self._state != _State.BODY:
+        if self._state != _BODY:
             return []
         out: list[Piece] = []
         if self._chunks is None:
@@ -146,51 +144,54 @@ class _Reader:
     def _head_block(self) -> bytes | None:
         """The next whole head, or None if it is not there yet; raises if what is there cannot become a good one."""
         data = self._data
-        if self._more or type(data) is memoryview:
-            data = self._data = bytearray().join((memoryview(data)[self._at :], *self._more))
+        if type(data) is bytes and not self._more:
+            start = self._at
+            end = data.find(b"\r\n\r\n", start) + 4
+            if end == 3:
+                self._watch(bytearray(memoryview(data)[start:]))
+                return None
+            if end == len(data):
+                self._data = b""
+                self._at = 0
+            else:
+                self._at = end
+            return data[start:end]
+        if self._more or type(data) is not bytearray:
+            data = bytearray().join((memoryview(data)[self._at :], *self._more))
             self._at = self._searched = 0
             self._more.clear()
-        assert not isinstance(data, memoryview)
-        end = data.find(b"\r\n\r\n", self._searched or self._at) + 4
+        end = data.find(b"\r\n\r\n", self._searched) + 4
         if end == 3:
             self._watch(data)
             return None
-        if type(data) is bytes:
-            block = data[self._at : end]
-            self._at = end
-        else:
-            block = bytes(data[self._at : end])
-            self._data = bytes(data[end:])
-            self._at = 0
-            self._scan = None
-            self._searched = 0
-        if self._at == len(self._data):
-            self._data = b""
-            self._at = 0
-        return block
+        self._data = bytes(data[end:])
+        self._at = self._searched = 0
+        self._scan = None
+        return bytes(data[:end])
 
-    def _watch(self, data: bytes | bytearray) -> None:
-        if self._scan is None or type(data) is bytes:
-            data = self._data = bytearray(memoryview(data)[self._at :])
-            self._at = 0
-            self._scan = HeadScan(self._rules)
+    def _watch(self, data: bytearray) -> None:
+        """Keeps an incomplete head, which begins at 0, and refuses it if it is wrong already."""
+        self._data = data
+        self._at = 0
         self._searched = max(len(data) - 3, 0)
+        if self._scan is None:
+            self._scan = HeadScan(self._rules)
         fault = self._scan.advance(data)
         if fault is not None:
             raise self._fail(fault)
 
     def _begin_body(self, framing: Framing, length: int, block: bytes, response: bool) -> None:
-        if framing == Framing.LENGTH and length > 0:
+        if framing is _LENGTH and length > 0:
             self._left = length
-        elif framing == Framing.CHUNKED:
+        elif framing is _CHUNKED:
             fields = block.count(b"\r\n") - 2
             self._chunks = ChunkedDecoder(self._limits, len(block), fields, response=response)
-        elif framing == Framing.UNTIL_CLOSE:
+        elif framing is _UNTIL_CLOSE:
             self._left = sys.maxsize
         else:
             self._end_message()
             return
-        self._state = _State.BODY
+        self._state = _BODY
 
     def _end_message(self) -> None:
         raise NotImplementedError
@@ -201,7 +202,7 @@ class _Reader:
         return fault
 
     def _close(self) -> None:
-        self._state = _State.CLOSED
+        self._state = _CLOSED
         self._data = b""
         self._at = 0
         self._more.clear()
@@ -240,7 +241,7 @@ class RequestReader(_Reader):
         """
         if self._error is not None:
             raise self._error
-        if self._state != _State.HEAD or self._at == len(self._data):
+        if self._state != _HEAD or self._at == len(self._data):
             return None
         if self._data[self._at] in (_CR, _LF) and not self._skip_empty_lines():
             return None
@@ -254,16 +255,18 @@ class RequestReader(_Reader):
         self._empty_lines = 0
         self._last = not head.keep_alive
         if head.upgrade is not None:
-            self._state = _State.RAW
-        else:
+            self._state = _RAW
+        elif head.framing is not _NONE:
             self._begin_body(head.framing, head.length, block, response=False)
+        elif self._last:
+            self._close()
         return head
 
     def decline_upgrade(self) -> None:
         """Goes on reading requests after a head with ``upgrade`` that is answered as a plain request."""
-        if self._state != _State.RAW:
+        if self._state != _RAW:
             raise RuntimeError("no upgrade was asked for")
-        self._state = _State.HEAD
+        self._state = _HEAD
 
     def eof(self) -> None:
         """Tells that the peer sent its last byte.
@@ -271,9 +274,9 @@ class RequestReader(_Reader):
         Raises:
             Truncated: a request was begun and is not complete.
         """
-        if self._state == _State.BODY:
+        if self._state == _BODY:
             raise Truncated("truncated_body")
-        if self._state == _State.HEAD and self.buffered:
+        if self._state == _HEAD and self.buffered:
             raise Truncated("truncated_head")
 
     def _skip_empty_lines(self) -> bool:
@@ -304,7 +307,7 @@ class RequestReader(_Reader):
         if self._last:
             self._close()
         else:
-            self._state = _State.HEAD
+            self._state = _HEAD
 
 
 class ResponseReader(_Reader):
@@ -321,7 +324,7 @@ class ResponseReader(_Reader):
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._policy = ResponsePolicy(limits)
         super().__init__(limits, self._policy.rules)
-        self._state = _State.IDLE
+        self._state = _IDLE
         self._method = b"GET"
         self._upgrade: bytes | None = None
         self._informational = 0
@@ -337,12 +340,12 @@ class ResponseReader(_Reader):
         Raises:
             RuntimeError: the response before is not complete.
         """
-        if self._state not in (_State.IDLE, _State.HEAD):
+        if self._state not in (_IDLE, _HEAD):
             raise RuntimeError("the response before is not complete")
         self._method = method
         self._upgrade = upgrade
         self._informational = 0
-        self._state = _State.HEAD
+        self._state = _HEAD
 
     def next_head(self) -> ResponseHead | None:
         """The next head, or None if it is not complete. After a 1xx head other than 101 call it again.
@@ -352,7 +355,7 @@ class ResponseReader(_Reader):
         """
         if self._error is not None:
             raise self._error
-        if self._state != _State.HEAD or self._at == len(self._data):
+        if self._state != _HEAD or self._at == len(self._data):
             return None
         block = self._head_block()
         if block is None:
@@ -365,7 +368,7 @@ class ResponseReader(_Reader):
         if head.status >= 200:
             self._begin_body(head.framing, head.length, block, response=True)
         elif head.status == 101:
-            self._state = _State.RAW
+            self._state = _RAW
         return head
 
     def eof(self) -> None:
@@ -376,12 +379,12 @@ class ResponseReader(_Reader):
         Raises:
             Truncated: the response is not complete, or did not begin.
         """
-        if self._state == _State.BODY:
+        if self._state == _BODY:
             if self._left != 0 and self._chunks is None and self._left > sys.maxsize // 2:
                 self._close()
                 return
             raise Truncated("truncated_body")
-        if self._state == _State.HEAD:
+        if self._state == _HEAD:
             raise Truncated("truncated_head" if self.buffered else "no_response")
 
     def _check_informational(self, head: ResponseHead) -> None:
@@ -395,4 +398,4 @@ class ResponseReader(_Reader):
 
     def _end_message(self) -> None:
         self._chunks = None
-        self._state = _State.IDLE
+        self._state = _IDLE

@@ -32,7 +32,7 @@ FIELD_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*"
 class HeadRules:
     """What a head of one kind must keep to."""
 
-    __slots__ = ("first_line", "partial_first_line", "line", "head", "fields", "bad", "too_large")
+    __slots__ = ("first_line", "partial_first_line", "line", "head", "fields", "small", "bad", "too_large")
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class HeadRules:
         self.first_line = first_line
         self.partial_first_line = partial_first_line
         self.line, self.head, self.fields = budgets
+        self.small = min(self.line, self.head)  # a head up to this size breaks no size limit but the first line's
         self.bad, self.too_large = statuses
 
 

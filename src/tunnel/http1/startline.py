@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 
 from tunnel.http1.errors import BadMessage
 from tunnel.http1.limits import Limits
@@ -87,6 +88,14 @@ def partial_request_line_fault(line: bytes, limits: Limits) -> Found | None:
         return blank + limits.target + 2, BadMessage(414, "target_too_long")
     longest = limits.target + _LINE_MARGIN
     return (longest + 1, BadMessage(400, "bad_request_line")) if len(line) > longest else None
+
+
+# Status lines with a standard phrase, that is nearly all: line -> (minor version, status).
+KNOWN_STATUS_LINES = {
+    b"HTTP/1.%d %d %b" % (minor, status, status.phrase.encode("ascii")): (minor, status.value)
+    for status in HTTPStatus
+    for minor in (0, 1)
+}
 
 
 def status_line_fault(line: bytes) -> BadMessage | None:
