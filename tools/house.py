@@ -120,7 +120,7 @@ def word_faults(root: Path, paths: list[Path]) -> Iterator[str]:
                 if found := pattern.search(line):
                     yield f"{name}:{number}: {why}: {found[0]}"
             if name.parts[0] == "tests" and SKIPPING.search(line):
-                yield f"{name}:{number}: a test that may not run proves nothing"
+                yield f"{name}:{number}: a test that may not run proves nothing: {line.strip()}"
 
 
 def layout_faults(root: Path, paths: list[Path]) -> Iterator[str]:
@@ -129,8 +129,7 @@ def layout_faults(root: Path, paths: list[Path]) -> Iterator[str]:
         name = path.relative_to(root)
         if name.parts[0] == "tests" and path.name == "__init__.py":
             yield f"{name}: tests are no packages, they would hide those of src"
-        is_package = path.suffix == ".py" and name.parts[0] == "src" and name.parent != Path("src/plugins")
-        if is_package and not (path.parent / "__init__.py").exists():
+        if path.suffix == ".py" and name.parts[0] == "src" and not (path.parent / "__init__.py").exists():
             yield f"{name}: its folder has no __init__.py"
 
 
