@@ -44,6 +44,8 @@ def parse_url(url: str, *, schemes: tuple[str, ...], default_port: int | None, s
     """
     if len(url) > 2048:
         raise ValueError("a carrier URL is at most 2048 characters long")
+    if not (url.isascii() and url.isprintable()):
+        raise ValueError("a carrier URL is made of printable ASCII characters")
     try:
         parts = urlsplit(url)
         port = parts.port
