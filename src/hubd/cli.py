@@ -1,0 +1,111 @@
+"""The command line of ``hubd``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from hubd.config import HubConfig
+from tunnel import logs
+from tunnel.settings import EXIT_CONFIG, SettingsError, load
+from tunnel.version import VERSION
+
+app = typer.Typer(
+    name="hubd",
+    help="Public side of the tunnel: agents attach to it, visitors reach them through it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_FLAG_NAMES = {
+    "tls.cert": "--tls-cert",
+    "tls.key": "--tls-key",
+    "tls.client_ca": "--tls-client-ca",
+    "carriers": "--carrier",
+}
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(f"hubd {VERSION}")
+
+
+@app.command()
+def serve(
+    dev: Annotated[bool, typer.Option("--dev", help="Let any agent attach. Loopback only.")] = False,
+    config: Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")] = None,
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT for visitors and agents (127.0.0.1:8882).")] = None,
+    tls_listen: Annotated[str | None, typer.Option(help="HOST:PORT for the same with TLS.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Private key, PEM.")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(help="Require client certificates of these authorities.")
+    ] = None,
+    carrier: Annotated[list[str] | None, typer.Option(help="A further listener, as a carrier URL. Repeatable.")] = None,
+    domain: Annotated[str | None, typer.Option(help="Serve agents at ID.DOMAIN as well.")] = None,
+    policy: Annotated[str | None, typer.Option(help="least-streams, random or round-robin.")] = None,
+    access_log: Annotated[str | None, typer.Option(help="File for the access log, - for standard output.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> None:
+    """Run the hub until SIGTERM or SIGINT."""
+    flags: dict[str, object] = {
+        "dev": dev or None,
+        "listen": listen,
+        "tls_listen": tls_listen,
+        "tls.cert": tls_cert,
+        "tls.key": tls_key,
+        "tls.client_ca": tls_client_ca,
+        "carriers": carrier or None,
+        "domain": domain,
+        "policy": policy,
+        "access_log": access_log,
+        "log_format": log_format,
+        "log_level": log_level,
+    }
+    try:
+        loaded = load(HubConfig, prefix="HUBD_", file=config, flags=flags, environ=os.environ, flag_names=_FLAG_NAMES)
+    except SettingsError as exc:
+        _fail(str(exc))
+    _run(loaded.value)
+
+
+def _run(config: HubConfig) -> None:
+    from hubd.app import App, how_to_use
+    from hubd.app import serve as run
+    from hubd.listeners import ListenError
+
+    def started(hub: App) -> None:
+        if config.dev:
+            print(how_to_use(hub), flush=True)
+
+    running = logs.setup(config.log_format, config.log_level)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(run(config, started))
+    except ListenError as exc:
+        running.close()
+        _fail(str(exc))
+    finally:
+        running.close()
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # no wheel for this platform
+        return None
+    return uvloop.Loop
+
+
+def _fail(text: str) -> NoReturn:
+    for line in text.splitlines():
+        print(f"hubd: {line}", file=sys.stderr)
+    raise typer.Exit(EXIT_CONFIG)

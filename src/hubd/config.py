@@ -1,0 +1,137 @@
+"""Settings of ``hubd serve``."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from hubd.headers import Networks
+from hubd.pick import POLICIES
+from tunnel.settings import ByteSize, Duration, HostPort, Section
+
+_DOMAIN = re.compile(r"(?=.{1,240}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
+
+
+def _networks(value: object) -> object:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, list | tuple):
+        return value
+    out = []
+    for item in value:
+        try:
+            out.append(ipaddress.ip_network(str(item)))
+        except ValueError:
+            raise ValueError(f'{item!r} is not an address or a network such as "10.0.0.0/8"') from None
+    return tuple(out)
+
+
+class Tls(Section):
+    """The TLS listener's files, PEM."""
+
+    cert: Path
+    """Own certificate chain."""
+    key: Path | None = None
+    """Private key, if not in ``cert``."""
+    client_ca: Path | None = None
+    """Authorities of client certificates, which are then required."""
+
+
+class Limits(Section):
+    """Budgets. What is larger is refused or held back, never buffered."""
+
+    body: ByteSize | None = None
+    """Largest request body; no limit by default, since nothing is stored here."""
+    ahead: ByteSize = 64 * 1024
+    """Bytes read ahead of what can be sent on, per visitor: pipelined requests, bytes behind an Upgrade."""
+    replay: ByteSize = 64 * 1024
+    """Request body kept for a second try on another session (Pingora's figure)."""
+    linger: ByteSize = 64 * 1024
+    """Bytes read and dropped after a refusal, so that the answer is not lost to a reset."""
+    handshakes: int = Field(default=200, ge=1)
+    """Agents that attach at the same moment; at about 1 ms each of TLS, one that waits is served within 0.2 s."""
+    backlog: int = Field(default=4096, ge=1)
+    """The kernel's queue of connections not yet accepted; asyncio's 100 drops bursts."""
+
+
+class Timeouts(Section):
+    """Deadlines, kept by a sweep once a second, so each may be up to a second late."""
+
+    header: Duration = 10.0
+    """A whole request head, from its first byte."""
+    body: Duration = 30.0
+    """A request body without a byte, and the window over which its rate is judged."""
+    body_rate: int = Field(default=240, ge=0)
+    """Bytes a second a request body must reach (Kestrel's figure)."""
+    idle: Duration = 60.0
+    """A connection between requests (nginx has 75 s)."""
+    response: Duration = 60.0
+    """From the last byte of the request that left to the response's head."""
+    stall: Duration = 60.0
+    """A visitor that does not read."""
+    stream_idle: Duration = 300.0
+    """A response body or an upgraded connection without a byte (Envoy's figure)."""
+    queue: Duration = 2.0
+    """Waiting for a free stream."""
+    linger: Duration = 2.0
+    """Reading on after a refusal."""
+    attach: Duration = 10.0
+    """Deciding on an agent."""
+    drain: Duration = 30.0
+    """From the first signal to the cut."""
+
+
+class HubConfig(Section):
+    """All of ``hubd serve``."""
+
+    dev: bool = False
+    """Let any agent attach. Loopback listeners only."""
+    listen: HostPort | None = HostPort("127.0.0.1", 8882)
+    """Visitors and agents, plain HTTP/1.1."""
+    tls_listen: HostPort | None = None
+    """The same with TLS; needs ``tls``."""
+    tls: Tls | None = None
+    carriers: tuple[str, ...] = ()
+    """Further listeners, as carrier URLs."""
+    domain: str | None = None
+    """Serve agents at ``{id}.<domain>`` as well."""
+    policy: Literal["least-streams", "random", "round-robin"] = "least-streams"
+    trusted_proxies: Annotated[Networks, BeforeValidator(_networks)] = ()
+    """Peers whose forwarding headers are kept."""
+    access_log: str | None = None
+    """File for one JSON line a request, ``-`` for standard output."""
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+
+    @field_validator("domain")
+    @classmethod
+    def _domain(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        value = value.lower().removesuffix(".")
+        if not _DOMAIN.fullmatch(value):
+            raise ValueError(f'{value!r} is not a domain name such as "tunnel.example.com"')
+        return value
+
+    @model_validator(mode="after")
+    def _listeners(self) -> HubConfig:
+        for name, address in (("listen", self.listen), ("tls_listen", self.tls_listen)):
+            if address is not None and not address.is_loopback:
+                hint = "drop --dev" if self.dev else "this version serves loopback only"
+                raise ValueError(f"{name} {address} is open to other machines: {hint}, or use 127.0.0.1:{address.port}")
+        if self.tls_listen is not None and self.tls is None:
+            raise ValueError("tls_listen needs a certificate: give --tls-cert and --tls-key")
+        if self.tls is not None and self.tls_listen is None:
+            raise ValueError("a certificate without a TLS listener: give --tls-listen HOST:PORT")
+        if self.listen is None and self.tls_listen is None and not self.carriers:
+            raise ValueError("nothing to listen on: give listen, tls_listen or carriers")
+        return self
+
+
+assert set(POLICIES) == set(HubConfig.model_fields["policy"].annotation.__args__)  # type: ignore[union-attr]

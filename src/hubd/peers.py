@@ -1,0 +1,48 @@
+"""What a transport can tell about its peer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+
+_TCP_CLOSE = 7
+"""State of a socket after a reset, in the first byte of TCP_INFO (linux/tcp.h)."""
+
+
+def address_of(transport: asyncio.BaseTransport) -> tuple[str, bytes]:
+    """The peer's address without port ("" for sockets in the file system), and our own as a Host value."""
+    peer = transport.get_extra_info("peername")
+    own = transport.get_extra_info("sockname")
+    name = peer[0] if isinstance(peer, tuple) else ""
+    if not isinstance(own, tuple):
+        return name, b"localhost"
+    host = f"[{own[0]}]" if ":" in own[0] else own[0]
+    return name, f"{host}:{own[1]}".encode("ascii", "replace")
+
+
+def is_dead(transport: asyncio.BaseTransport) -> bool:
+    """Whether the peer has reset the connection. Loops do not report it while reading is paused or after a FIN."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    try:
+        info: bytes = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    except OSError:
+        return True
+    return info[0] == _TCP_CLOSE
+
+
+def note_server_name(context: ssl.SSLContext) -> None:
+    """Have every handshake of this context remember the server name it asked for."""
+
+    def remember(connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        connection.hub_server_name = name  # type: ignore[union-attr]
+
+    context.sni_callback = remember
+
+
+def server_name(transport: asyncio.BaseTransport) -> str | None:
+    """The server name of the TLS handshake, if the peer sent one."""
+    name = getattr(transport.get_extra_info("ssl_object"), "hub_server_name", None)
+    return name if isinstance(name, str) else None

@@ -1,0 +1,203 @@
+"""Attached agents: ids, their pools of sessions, and requests that wait for a free stream."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Protocol
+
+from hubd.reasons import AGENT_DRAINING, AGENT_OFFLINE, AGENT_UNKNOWN, Reason
+
+if TYPE_CHECKING:
+    from yamux import Session
+
+# Ids that were attached once and get 503 instead of 404: at about 150 bytes each 1.5 MB at most.
+MAX_REMEMBERED = 10_000
+# Requests of one agent that may wait for a stream. Each holds a visitor's connection and what it has read of the body.
+MAX_WAITING = 256
+# Exchanges on one session: what common yamux implementations take before they refuse streams.
+MAX_STREAMS = 1000
+
+
+class Waiter(Protocol):
+    """A request that found every session of its pool full."""
+
+    def retry(self) -> bool:
+        """Try again; False if there still is no stream."""
+
+
+class AgentSession:
+    """One session of an agent.
+
+    Attributes:
+        agent_id: id it attached under.
+        instance: value of ``X-Agent-Instance``; None for agents that send none, which are instances of their own.
+        session: the yamux session.
+        active: exchanges in progress on it.
+        draining: takes no new exchanges; ends with its last one.
+        closing: it has been asked to close.
+        raw_path: the agent takes percent-encoded paths in ``X-Proxy-Path``.
+    """
+
+    __slots__ = (
+        "active",
+        "agent_id",
+        "attached_at",
+        "closing",
+        "draining",
+        "instance",
+        "labels",
+        "peer",
+        "raw_path",
+        "session",
+        "version",
+    )
+
+    def __init__(
+        self,
+        agent_id: str,
+        session: Session,
+        *,
+        instance: str | None = None,
+        peer: str = "",
+        version: str = "",
+        labels: tuple[str, ...] = (),
+        attached_at: float = 0.0,
+    ) -> None:
+        self.agent_id = agent_id
+        self.session = session
+        self.instance = instance
+        self.peer = peer
+        self.version = version
+        self.labels = labels
+        self.attached_at = attached_at
+        self.active = 0
+        self.draining = self.closing = False
+        self.raw_path = instance is not None
+
+    def __repr__(self) -> str:
+        state = " draining" if self.draining else ""
+        return f"<AgentSession {self.agent_id} {self.instance or '-'} active={self.active}{state}>"
+
+    @property
+    def can_open(self) -> bool:
+        """Whether it takes another exchange now."""
+        return self.active < MAX_STREAMS and self.session.can_open
+
+    def drain(self) -> None:
+        """Take nothing new; end when the last exchange has. The peer is told with GoAway."""
+        if not self.draining:
+            self.draining = True
+            self.session.go_away()
+
+
+class Pool:
+    """The sessions of one id that take new exchanges."""
+
+    __slots__ = ("agent_id", "entries", "turn", "waiters")
+
+    def __init__(self, agent_id: str) -> None:
+        self.agent_id = agent_id
+        self.entries: list[AgentSession] = []
+        self.turn = 0
+        self.waiters: deque[Waiter] = deque()
+
+    def wait(self, waiter: Waiter) -> bool:
+        """Queue a request for the next free stream; False if too many wait already."""
+        if len(self.waiters) >= MAX_WAITING:
+            return False
+        self.waiters.append(waiter)
+        return True
+
+    def wake(self) -> None:
+        """Let waiting requests try again, in order, until one finds no stream."""
+        for _ in range(len(self.waiters)):
+            waiter = self.waiters.popleft()
+            if not waiter.retry():
+                self.waiters.appendleft(waiter)
+                return
+
+    def forget(self, waiter: Waiter) -> None:
+        """Take a request out of the queue, if it is there."""
+        if waiter in self.waiters:
+            self.waiters.remove(waiter)
+
+
+class AgentPools:
+    """All pools by agent id, the sessions that drain, and ids seen lately."""
+
+    def __init__(self) -> None:
+        self.pools: dict[str, Pool] = {}
+        self.draining: set[AgentSession] = set()
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return sum(len(pool.entries) for pool in self.pools.values())
+
+    def add(self, entry: AgentSession) -> AgentSession | None:
+        """Put a session into service.
+
+        Returns the session of the same instance that it replaces, which has been told to drain, or None.
+        """
+        pool = self.pools.get(entry.agent_id)
+        if pool is None:
+            pool = self.pools[entry.agent_id] = Pool(entry.agent_id)
+        replaced = None
+        if entry.instance is not None:
+            replaced = next((old for old in pool.entries if old.instance == entry.instance), None)
+        pool.entries.append(entry)
+        self._remember(entry.agent_id)
+        if replaced is not None:
+            self.drain(replaced)
+        if pool.waiters:
+            pool.wake()
+        return replaced
+
+    def drain(self, entry: AgentSession) -> None:
+        """Take a session out of service and let its exchanges end."""
+        self._unlist(entry)
+        if not entry.session.is_closed:
+            self.draining.add(entry)
+            entry.drain()
+
+    def retire(self, entry: AgentSession) -> None:
+        """Take a session out of service whose agent has asked for no more streams."""
+        self._unlist(entry)
+        if not entry.session.is_closed:
+            entry.draining = True
+            self.draining.add(entry)
+
+    def remove(self, entry: AgentSession) -> None:
+        """Forget a session that is over. Harmless when repeated."""
+        self.draining.discard(entry)
+        self._unlist(entry)
+
+    def get(self, agent_id: str) -> Pool | None:
+        """The pool of an id with at least one session in service."""
+        return self.pools.get(agent_id)
+
+    def absent(self, agent_id: str) -> Reason:
+        """Why an id has no pool: unknown, draining, or known but not connected."""
+        if any(entry.agent_id == agent_id for entry in self.draining):
+            return AGENT_DRAINING
+        return AGENT_OFFLINE if agent_id in self._seen else AGENT_UNKNOWN
+
+    def sessions(self) -> list[AgentSession]:
+        """All sessions, in service and draining."""
+        return [entry for pool in self.pools.values() for entry in pool.entries] + list(self.draining)
+
+    def _unlist(self, entry: AgentSession) -> None:
+        pool = self.pools.get(entry.agent_id)
+        if pool is None or entry not in pool.entries:
+            return
+        pool.entries.remove(entry)
+        self._remember(entry.agent_id)
+        if not pool.entries:
+            del self.pools[entry.agent_id]
+            if pool.waiters:
+                pool.wake()
+
+    def _remember(self, agent_id: str) -> None:
+        self._seen[agent_id] = None
+        self._seen.move_to_end(agent_id)
+        if len(self._seen) > MAX_REMEMBERED:
+            self._seen.popitem(last=False)

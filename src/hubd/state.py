@@ -1,0 +1,164 @@
+"""What all connections of a hub share. Built once by the composition root."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from hubd.budget import Budget
+from hubd.pick import POLICIES
+from hubd.routes import Router
+from hubd.sessions import AgentPools
+from hubd.stats import Stats
+from tunnel.http1 import Limits, ResponseReader
+from tunnel.logs import RejectLog
+
+if TYPE_CHECKING:
+    from hubd.accesslog import AccessLog
+    from hubd.attach import AttachDesk
+    from hubd.config import HubConfig
+    from hubd.exchange import Exchange
+    from hubd.front import Front
+    from tunnel.http1 import RequestHead
+
+logger = logging.getLogger("hubd")
+
+# Readers kept for the next exchange; making one costs more than a look-up in its rules.
+SPARE_READERS = 256
+MAX_TUNNEL_ERRORS = 64
+
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+class Tunnelled(Protocol):
+    """An upgraded connection."""
+
+    def check(self, now: float) -> None:
+        """Look at its deadlines."""
+
+    def abort(self) -> None:
+        """End it now."""
+
+
+class Hub:
+    """The state of one hub process: tables, counters and settings, no I/O of its own.
+
+    Attributes:
+        now: monotonic seconds as of the last sweep; good enough for deadlines of many seconds.
+        via: our pseudonym in Via, random per process so that two hubs in a row are no loop.
+        active: exchanges in progress.
+        tunnels: upgraded connections.
+        draining: no new work; set by the first signal.
+    """
+
+    def __init__(self, config: HubConfig, budget: Budget, *, access_log: AccessLog | None = None) -> None:
+        self.config = config
+        self.limits = config.limits
+        self.timeouts = config.timeouts
+        self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time()
+        self.budget = budget
+        self.access_log = access_log
+        self.http_limits = Limits(body=config.limits.body)
+        self.router = Router(config.domain)
+        self.pick = POLICIES[config.policy]
+        self.pools = AgentPools()
+        self.stats = Stats()
+        self.rejects = RejectLog(logger)
+        self.connections: set[Front] = set()
+        self.tunnels: set[Tunnelled] = set()
+        self.active = 0
+        self.draining = False
+        self.via = b"hubd-" + secrets.token_hex(4).encode()
+        self.desk: AttachDesk | None = None
+        self.on_budget: Callable[[], None] = _nothing
+        self._id_prefix = secrets.token_hex(4).encode()
+        self._ids = 0
+        self._readers: list[ResponseReader] = []
+
+    def next_id(self) -> bytes:
+        """A request id: unique in this process, and with high probability among all."""
+        self._ids += 1
+        return b"%b%08x" % (self._id_prefix, self._ids)
+
+    def take_reader(self) -> ResponseReader:
+        """A reader for one response."""
+        readers = self._readers
+        return readers.pop() if readers else ResponseReader(self.http_limits)
+
+    def return_reader(self, reader: ResponseReader) -> None:
+        """Keep a reader whose response is complete."""
+        if len(self._readers) < SPARE_READERS and not reader.buffered:
+            self._readers.append(reader)
+
+    def reject(self, code: str, message: str, peer: str, request_id: str = "", agent: str = "") -> None:
+        """Count a refusal and log it, at most 100 lines a second for each reason."""
+        self.stats.rejects[code] += 1
+        self.rejects.reject(code, message, peer=peer, request_id=request_id, agent=agent)
+
+    def stream_error(self, code: str, message: str, request_id: str, agent: str) -> None:
+        """Count and log an exchange that failed on the agent's side."""
+        self.stats.stream_errors[code] += 1
+        self.rejects.reject(code, message, request_id=request_id, agent=agent)
+
+    def note_tunnel_error(self, code: bytes) -> None:
+        """Count an error the agent told of. The codes are its own, so only a bounded number of them is told apart."""
+        label = code.decode("latin-1")
+        counts = self.stats.tunnel_errors
+        known = label in counts or (len(counts) < MAX_TUNNEL_ERRORS and _CODE.fullmatch(label) is not None)
+        counts[label if known else "other"] += 1
+
+    def log_access(self, exchange: Exchange, status: int, reason: str) -> None:
+        """Leave a line for a finished exchange. Only with an access log."""
+        head = exchange.head
+        self._log(head, exchange.began, exchange.request_id, exchange.front, exchange.route.agent_id, status,
+                  exchange.size_out, reason)  # fmt: skip
+
+    def log_local(self, front: Front, head: RequestHead, status: int, size: int, reason: str) -> None:
+        """Leave a line for a request the hub answered itself. Only with an access log."""
+        exchange = front.exchange
+        began = exchange.began if exchange is not None else self.loop.time()
+        agent = exchange.route.agent_id if exchange is not None else ""
+        self._log(head, began, front.request_id, front, agent, status, size, reason)
+
+    def _log(
+        self,
+        head: RequestHead,
+        began: float,
+        request_id: bytes,
+        front: Front,
+        agent: str,
+        status: int,
+        size: int,
+        why: str,
+    ) -> None:
+        assert self.access_log is not None
+        taken = self.loop.time() - began
+        name = request_id.decode("latin-1")
+        self.access_log.add((began, taken, name, front.link.peer, head.method, head.path, agent, status, size, why))
+
+    def sweep(self, now: float) -> None:
+        """Look at every deadline once.
+
+        Args:
+            now: monotonic seconds.
+        """
+        self.now = now
+        due = [front for front in self.connections if front.deadline <= now]
+        for front in due:
+            front.expired(now)
+        for tunnel in list(self.tunnels):
+            tunnel.check(now)
+        if self.desk is not None and self.pools.draining:
+            self.desk.close_idle()
+        for pool in list(self.pools.pools.values()):
+            if pool.waiters:
+                pool.wake()
+
+
+def _nothing() -> None:
+    """No listener to pause."""
