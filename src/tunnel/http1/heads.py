@@ -177,20 +177,25 @@ def parse_request(block: bytes, policy: RequestPolicy) -> RequestHead:
     Raises:
         BadMessage: any rule is broken; the status is the one to answer with.
     """
-    rules = policy.rules
+    rules, limits = policy.rules, policy.limits
     lines = block.count(b"\r\n") - 2
     parts = block[: block.find(b"\r\n")].split(b" ")
     minor = MINORS.get(parts[-1])
-    if minor is None or len(parts) != 3 or parts[0] not in METHODS or _target_needs_a_look(parts, policy.limits):
+    if minor is None or len(parts) != 3 or parts[0] not in METHODS:
         raise explain(block, rules)
-    if lines > rules.fields or (len(block) > rules.small and _over_budget(block, rules)):
+    method, target, _ = parts
+    if target.translate(None, TARGET_BYTES) or not (target.startswith(b"/") or target_fault(method, target) is None):
+        raise explain(block, rules)
+    size = len(block)
+    if len(target) > limits.target or lines > rules.fields or (size > rules.small and _over_budget(block, rules)):
         raise explain(block, rules)
     pairs = _parse(HttpRequestParser, block, lines)
     refused = pairs is None
     if pairs is None:
         pairs = _split_lines(block, rules)
     head = RequestHead()
-    head.method, head.target, _ = parts
+    head.method = method
+    head.target = target
     head.minor = minor
     head.fields, head.special = split_fields(pairs, REQUEST_NAMES, policy.underscores, policy.trusted)
     hosts = head.special.get(b"host")
@@ -205,16 +210,9 @@ def parse_request(block: bytes, policy: RequestPolicy) -> RequestHead:
     _set_target(head, hosts)
     if refused:
         raise BadMessage(400, "bad_head")
-    if policy.limits.body is not None and head.length > policy.limits.body:
+    if limits.body is not None and head.length > limits.body:
         raise BadMessage(413, "body_too_large")
     return head
-
-
-def _target_needs_a_look(parts: list[bytes], limits: Limits) -> bool:
-    target = parts[1]
-    if len(target) > limits.target or target.translate(None, TARGET_BYTES):
-        return True
-    return target[:1] != b"/" and target_fault(parts[0], target) is not None
 
 
 def _set_roles(head: RequestHead) -> None:

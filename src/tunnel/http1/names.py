@@ -151,7 +151,7 @@ def _ponder(mark: bytes, pair: tuple[bytes, bytes], fields: Fields, underscores:
     return mark[1:] if trusted else b""
 
 
-def drop_nominated(options: Iterable[bytes], fields: Fields, special: Special, status: int) -> Fields:
+def drop_nominated(options: frozenset[bytes], fields: Fields, special: Special, status: int) -> Fields:
     """Takes out what Connection names (RFC 9110 section 7.6.1).
 
     Args:
@@ -166,9 +166,9 @@ def drop_nominated(options: Iterable[bytes], fields: Fields, special: Special, s
     Raises:
         BadMessage: a framing field or Host is nominated.
     """
-    nominated = {name for name in options if name not in _IDLE_NOMINATIONS}
-    if not nominated:
+    if options <= _IDLE_NOMINATIONS:
         return fields
+    nominated = options - _IDLE_NOMINATIONS
     if not nominated.isdisjoint(PROTECTED):
         raise BadMessage(status, "protected_field_nominated")
     for name in nominated:
