@@ -174,6 +174,8 @@ class MemoryTransport(asyncio.Transport):
             pieces += 1
             if piece and not self.peer._closing:
                 self.peer._receive(piece)
+            if self._pair.is_used_up():
+                self._pair.cut()
             if self._pair.is_cut:
                 return
         if self._write_paused and self._size <= self._low and not self.lost:
@@ -250,12 +252,14 @@ class MemoryPair:
     def passes(self, piece: bytes) -> bytes:
         """What of a piece gets through before the link breaks."""
         after = self.link.cut_after
-        if after is not None and self._passed + len(piece) >= after:
+        if after is not None:
             piece = piece[: after - self._passed]
-            # Both ends lose the link behind the delivery that is under way.
-            self.cut()
         self._passed += len(piece)
         return piece
+
+    def is_used_up(self) -> bool:
+        """Whether as many bytes have passed as the link is to live for."""
+        return self.link.cut_after is not None and self._passed >= self.link.cut_after
 
 
 def memory_pair(left: asyncio.BaseProtocol, right: asyncio.BaseProtocol, link: Link = CLEAN) -> MemoryPair:

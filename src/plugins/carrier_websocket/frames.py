@@ -212,9 +212,9 @@ class FrameReader:
             payload = apply_mask(payload, mask)
         if opcode == CLOSE:
             self._closed = True
+            parse_close(payload)
             if self._fragmented:
                 raise Violation(PROTOCOL_ERROR, "closed inside a fragmented message")
-            parse_close(payload)
         self.controls.append((opcode, payload))
 
     def _count_idle(self) -> None:

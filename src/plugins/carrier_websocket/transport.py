@@ -228,15 +228,14 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
 
     def _controls(self) -> None:
         controls, self._reader.controls = self._reader.controls, []
-        ping: bytes | None = None
-        for opcode, payload in controls:
-            if opcode == PING:
-                ping = payload
-            elif opcode == CLOSE:
-                self._peer_close(parse_close(payload))
         # Only the latest ping needs an answer (RFC 6455 section 5.5.3), so a flood of them does not come back out.
-        if ping is not None:
-            self._send_pong(ping)
+        pings = [payload for opcode, payload in controls if opcode == PING]
+        if pings:
+            self._send_pong(pings[-1])
+        # Nothing is read behind a close frame, so it is the last one.
+        opcode, payload = controls[-1]
+        if opcode == CLOSE:
+            self._peer_close(parse_close(payload))
 
     def _send_pong(self, payload: bytes) -> None:
         self._pong = None
