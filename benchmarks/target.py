@@ -42,7 +42,7 @@ http {{
 _SERVE = """\
     server {{
         listen 127.0.0.1:{port} backlog=4096;
-        root {folder}/www;
+        root {www};
         default_type text/plain;
         location = /hello {{ return 200 "Hello, there\\n"; }}
     }}
@@ -65,14 +65,29 @@ def start_nginx(nginx: str, folder: Path, port: int, body: str) -> Child:
     return child
 
 
-def start_target(folder: Path, port: int, *, nginx: str | None) -> Child:
-    """Start the target in folder on a loopback port and wait until it listens."""
-    www = folder / "www"
+def _big_file(www: Path) -> None:
+    """Make the sparse file and read it once: the first read of its pages is several times slower than all others."""
     www.mkdir(parents=True, exist_ok=True)
-    with open(www / "big", "wb") as big:
+    path = www / "big"
+    if path.exists():
+        return
+    with open(path, "wb") as big:
         big.truncate(BIG)
+    with open(path, "rb", buffering=0) as big:
+        while big.read(1 << 22):
+            pass
+
+
+def start_target(folder: Path, port: int, *, nginx: str | None) -> Child:
+    """Start the target in folder on a loopback port and wait until it listens.
+
+    The big file lies beside the folder and is shared by all targets of a run.
+    """
+    www = folder.parent / "www"
+    _big_file(www)
     if nginx:
-        return start_nginx(nginx, folder, port, _SERVE.format(folder=folder, port=port))
+        return start_nginx(nginx, folder, port, _SERVE.format(www=www, port=port))
+    folder.mkdir(parents=True, exist_ok=True)
     child = Child("target", [sys.executable, "-m", "benchmarks.target", str(port)], folder / "target.log")
     child.wait_port(port)
     return child
