@@ -1,18 +1,16 @@
-"""A visitor's connection: reads requests one after the other, answers what is the hub's own, hands on the rest.
+"""A visitor's requests: reads them one after the other, answers what is the hub's own, hands on the rest.
 
-One request is in progress at a time; what a visitor sends ahead is held up to a limit, then reading stops. All
-deadlines are kept by the hub's sweep: `deadline` says when this connection wants to be looked at.
+One request is in progress at a time; what a visitor sends ahead is held up to a limit, then reading stops.
 """
 
 from __future__ import annotations
 
-import asyncio
-from enum import IntEnum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from hubd.connection import ACTIVE, ATTACH, HEAD, IDLE, LINGER, OVER, Connection
 from hubd.exchange import Exchange
-from hubd.headers import Link, given_request_id, is_trusted, passed_here
-from hubd.peers import address_of, is_dead, server_name
+from hubd.headers import given_request_id, passed_here
+from hubd.peers import is_dead
 from hubd.reasons import (
     HEADER_TIMEOUT,
     HUB_DRAINING,
@@ -23,101 +21,35 @@ from hubd.reasons import (
     of_message,
 )
 from hubd.routes import Local, Route
-from tunnel.http1 import BadMessage, RequestHead, RequestReader
+from tunnel.http1 import BadMessage, RequestHead
 
 if TYPE_CHECKING:
     from hubd.state import Hub
 
-HIGH_MARK = 64 * 1024
-LOW_MARK = 16 * 1024
-_NEVER = float("inf")
-_UNREADABLE = b"-"
 
+class Front(Connection):
+    """Protocol of one visitor connection. Serves attach requests on the same port.
 
-class Phase(IntEnum):
-    """What a connection is doing."""
+    Attributes:
+        request_id: of the request in progress, b"" if it has none.
+    """
 
-    IDLE = 0  # between requests
-    HEAD = 1  # part of a head is there
-    ACTIVE = 2  # a request is being served
-    ATTACH = 3  # an agent waits for its 101
-    LINGER = 4  # the last answer is out; what still comes is dropped
-    OVER = 5  # closed, or somebody else's
-
-
-class Front(asyncio.Protocol):
-    """Protocol of one visitor connection. Serves attach requests on the same port."""
-
-    __slots__ = (
-        "_discarded",
-        "_pumping",
-        "agents_only",
-        "deadline",
-        "eof",
-        "exchange",
-        "hub",
-        "link",
-        "phase",
-        "read_paused",
-        "reader",
-        "request_id",
-        "sni",
-        "transport",
-        "write_paused",
-    )
-
-    transport: asyncio.Transport
-    link: Link
+    __slots__ = ("_pumping", "request_id")
 
     def __init__(self, hub: Hub) -> None:
-        self.hub = hub
-        self.reader = RequestReader(hub.http_limits)
-        self.exchange: Exchange | None = None
-        self.phase = Phase.IDLE
-        self.deadline = _NEVER
-        self.eof = False
-        self.read_paused = False
-        self.write_paused = False
-        self.agents_only = False
-        self.sni: str | None = None
+        super().__init__(hub)
         self.request_id = b""
         self._pumping = False
-        self._discarded = 0
-
-    @property
-    def gone(self) -> bool:
-        """Whether no answer can be given any more."""
-        return self.phase >= Phase.LINGER
-
-    def __repr__(self) -> str:
-        return f"<Front {self.phase.name} eof={self.eof} exchange={self.exchange!r}>"
 
     # -- the transport's calls ----------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        hub = self.hub
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
-        self.transport.set_write_buffer_limits(HIGH_MARK, LOW_MARK)
-        peer, authority = address_of(self.transport)
-        secure = transport.get_extra_info("ssl_object") is not None
-        self.link = Link(peer, authority, secure=secure, trusted=is_trusted(peer, hub.config.trusted_proxies))
-        self.sni = server_name(self.transport) if secure else None
-        self.deadline = hub.loop.time() + hub.timeouts.header
-        hub.connections.add(self)
-        hub.stats.connections += 1
-        budget = hub.budget
-        budget.visitors += 1
-        self.agents_only = budget.agents_only
-        if budget.full:
-            hub.on_budget()
-
     def data_received(self, data: bytes) -> None:
         phase = self.phase
-        if phase >= Phase.LINGER:
-            self._discard(len(data))
+        if phase >= LINGER:
+            self.discard(len(data))
             return
         self.reader.feed(data)
-        if phase <= Phase.HEAD:
+        if phase <= HEAD:
             self._pump()
         else:
             self._more()
@@ -125,33 +57,25 @@ class Front(asyncio.Protocol):
     def eof_received(self) -> bool:
         self.eof = True
         phase = self.phase
-        if phase <= Phase.HEAD:
+        if phase <= HEAD:
             if self.reader.buffered and not self.write_paused:
                 self.hub.stats.rejects["truncated_head"] += 1
             self._pump()
-            return self.phase != Phase.OVER
-        if phase is Phase.ACTIVE and self.exchange is not None and self.reader.body_done:
-            # A half-close after the request: it still gets its answer. From here on a reset is not reported by the
-            # loop any more, so the sweep looks for it.
+            return self.phase != OVER and not self.link.secure
+        half_open = phase == ACTIVE and self.exchange is not None and self.reader.body_done
+        if half_open and not self.link.secure:
+            # A half-close after the request: it still gets its answer (TLS has no such thing). From here on a reset is
+            # not reported by the loop any more, so the sweep looks for it.
             self.deadline = 0.0
             return True
         if self.exchange is not None:
             self.exchange.visitor_gone()
-        self.phase = Phase.OVER
+        self.phase = OVER
         return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.phase = Phase.OVER
-        if self.exchange is not None:
-            self.exchange.visitor_gone()
-            self.exchange = None
-        self._leave()
-        self.hub.budget.visitors -= 1
-        self.hub.on_budget()
 
     def pause_writing(self) -> None:
         self.write_paused = True
-        if self.phase is not Phase.HEAD:
+        if self.phase != HEAD:
             self.deadline = 0.0
         if self.exchange is not None:
             self.exchange.visitor_full()
@@ -160,25 +84,11 @@ class Front(asyncio.Protocol):
         self.write_paused = False
         if self.exchange is not None:
             self.exchange.visitor_drained()
-        elif self.phase is Phase.IDLE:
-            self.deadline = self.hub.now + self.hub.timeouts.idle
+        elif self.phase == IDLE:
+            self.deadline = self.hub.now + self.hub.idle_timeout
             self._pump()
 
     # -- reading ------------------------------------------------------------------------------------------------------
-
-    def pause_reading(self) -> None:
-        """Read no more from the visitor; the sweep then looks whether it is still there."""
-        if not self.read_paused and not self.transport.is_closing():
-            self.read_paused = True
-            self.deadline = 0.0
-            self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Read on."""
-        if self.read_paused:
-            self.read_paused = False
-            if not self.transport.is_closing():
-                self.transport.resume_reading()
 
     def _more(self) -> None:
         """Bytes came while a request is in progress: its body, or what is sent ahead."""
@@ -201,7 +111,7 @@ class Front(asyncio.Protocol):
         self._pumping = True
         reader = self.reader
         try:
-            while self.phase <= Phase.HEAD and not self.write_paused:
+            while self.phase <= HEAD and not self.write_paused:
                 head = reader.next_head()
                 if head is None:
                     self._wait()
@@ -214,12 +124,12 @@ class Front(asyncio.Protocol):
 
     def _wait(self) -> None:
         if self.eof:
-            self._close()
+            self.close()
             return
         if self.read_paused:
             self.resume_reading()
-        if self.phase is Phase.IDLE and self.reader.buffered:
-            self.phase = Phase.HEAD
+        if self.phase == IDLE and self.reader.buffered:
+            self.phase = HEAD
             self.deadline = self.hub.loop.time() + self.hub.timeouts.header
 
     # -- requests -----------------------------------------------------------------------------------------------------
@@ -227,7 +137,7 @@ class Front(asyncio.Protocol):
     def _begin(self, head: RequestHead) -> None:
         hub = self.hub
         hub.stats.requests += 1
-        self.phase = Phase.ACTIVE
+        self.phase = ACTIVE
         self.request_id = b""
         route = hub.router.resolve(head, self.sni)
         if type(route) is Route:
@@ -333,14 +243,14 @@ class Front(asyncio.Protocol):
             keep: go on with the next request; otherwise the answer has said ``Connection: close``.
         """
         self.exchange = None
-        if self.phase is Phase.OVER:
+        if self.phase == OVER:
             return
         if not keep:
-            self._end()
+            self.end()
             return
-        self.phase = Phase.IDLE
+        self.phase = IDLE
         if not self.write_paused:
-            self.deadline = self.hub.now + self.hub.timeouts.idle
+            self.deadline = self.hub.now + self.hub.idle_timeout
         if self.eof or self.read_paused or self.reader.buffered:
             self._pump()
 
@@ -357,73 +267,18 @@ class Front(asyncio.Protocol):
         request_id = self.hub.next_id().decode()
         self.hub.reject(fault.reason, "bad request", self.link.peer, request_id)
         if fault.silent:
-            self._close()
+            self.close()
             return
         extra = b"".join(b"%b: %b\r\n" % field for field in fault.fields)
         self.transport.write(error_response(reason, request_id, close=True, extra=extra))
-        self._linger()
-
-    def wait_for_attach(self) -> None:
-        """The attach desk decides; it keeps the deadline."""
-        self.phase = Phase.ATTACH
-        self.deadline = _NEVER
-
-    # -- the end ------------------------------------------------------------------------------------------------------
-
-    def _end(self) -> None:
-        """Close once the answer has left, without a reset that could overtake it."""
-        if self.eof or (self.reader.body_done and not self.reader.buffered and not self.read_paused):
-            self._close()
-        else:
-            self._linger()
-
-    def _close(self) -> None:
-        self.phase = Phase.OVER
-        self.deadline = self.hub.now + self.hub.timeouts.stall
-        self.transport.close()
-
-    def _linger(self) -> None:
-        if self.eof:
-            self._close()
-            return
-        self.phase = Phase.LINGER
-        self.deadline = self.hub.loop.time() + self.hub.timeouts.linger
-        self.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-
-    def _discard(self, size: int) -> None:
-        self._discarded += size
-        if self._discarded > self.hub.limits.linger:
-            self.phase = Phase.OVER
-            self.transport.abort()
-
-    def abort(self) -> None:
-        """Cut the connection, so that an incomplete answer shows as such."""
-        self.phase = Phase.OVER
-        self.transport.abort()
-
-    def hand_over(self) -> None:
-        """The connection is about to get another protocol."""
-        self.phase = Phase.OVER
-        self.exchange = None
-        self._leave()
-
-    def _leave(self) -> None:
-        self.deadline = _NEVER
-        self.hub.connections.discard(self)
-
-    def drain(self) -> None:
-        """The hub is about to stop: close if nothing is in progress."""
-        if self.phase is Phase.IDLE or (self.phase is Phase.HEAD and not self.reader.buffered):
-            self._close()
+        self.linger()
 
     # -- deadlines ----------------------------------------------------------------------------------------------------
 
     def expired(self, now: float) -> None:
         """`deadline` has passed. Called by the sweep."""
         phase = self.phase
-        if phase is Phase.ACTIVE:
+        if phase == ACTIVE:
             exchange = self.exchange
             if (self.eof or self.read_paused) and is_dead(self.transport):
                 self.abort()
@@ -431,11 +286,11 @@ class Front(asyncio.Protocol):
                 again = exchange.check(now)
                 if self.exchange is exchange and not exchange.over:
                     self.deadline = again
-        elif phase is Phase.HEAD:
+        elif phase == HEAD:
             self._timeout_head()
-        elif phase is Phase.LINGER or (phase is Phase.IDLE and not self.write_paused):
-            self._close()
-        elif phase is not Phase.ATTACH:
+        elif phase == LINGER or (phase == IDLE and not self.write_paused):
+            self.close()
+        elif phase != ATTACH:
             # Closing, or full of answers nobody reads.
             if self.deadline == 0.0:
                 self.deadline = now + self.hub.timeouts.stall
@@ -446,4 +301,4 @@ class Front(asyncio.Protocol):
         request_id = self.hub.next_id().decode()
         self.hub.reject(HEADER_TIMEOUT.code, HEADER_TIMEOUT.message, self.link.peer, request_id)
         self.transport.write(error_response(HEADER_TIMEOUT, request_id, close=True))
-        self._linger()
+        self.linger()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hubd.accesslog import AccessLog
     from hubd.attach import AttachDesk
     from hubd.config import HubConfig
+    from hubd.connection import Connection
     from hubd.exchange import Exchange
     from hubd.front import Front
     from tunnel.http1 import RequestHead
@@ -59,6 +60,9 @@ class Hub:
         self.config = config
         self.limits = config.limits
         self.timeouts = config.timeouts
+        # Read for every request; a settings model's attributes are slow.
+        self.response_timeout = config.timeouts.response
+        self.idle_timeout = config.timeouts.idle
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time()
         self.budget = budget
@@ -69,7 +73,7 @@ class Hub:
         self.pools = AgentPools()
         self.stats = Stats()
         self.rejects = RejectLog(logger)
-        self.connections: set[Front] = set()
+        self.connections: set[Connection] = set()
         self.tunnels: set[Tunnelled] = set()
         self.active = 0
         self.draining = False
@@ -148,9 +152,9 @@ class Hub:
             now: monotonic seconds.
         """
         self.now = now
-        due = [front for front in self.connections if front.deadline <= now]
-        for front in due:
-            front.expired(now)
+        due = [connection for connection in self.connections if connection.deadline <= now]
+        for connection in due:
+            connection.expired(now)
         for tunnel in list(self.tunnels):
             tunnel.check(now)
         if self.desk is not None and self.pools.draining:

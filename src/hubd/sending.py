@@ -1,0 +1,246 @@
+"""The first half of an exchange: finding a session, sending the request, and sending it again where that is safe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from hubd.headers import request_head
+from hubd.reasons import AGENT_BUSY, BAD_PATH, Reason
+from hubd.sessions import MAX_STREAMS
+from tunnel.http1 import LAST_CHUNK, Framing, Piece, encode_chunk
+from yamux import RemoteGoAway, SessionClosed, StreamLimit
+
+if TYPE_CHECKING:
+    from hubd.front import Front
+    from hubd.routes import Route
+    from hubd.sessions import AgentSession, Pool
+    from hubd.state import Hub
+    from tunnel.http1 import RequestHead
+    from yamux import StreamTransport
+
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
+"""Methods that may be sent twice (RFC 9110 section 9.2.2), without TRACE, which is not served."""
+
+# Below this one copy is cheaper than a write of several buffers.
+JOIN_BYTES = 16 * 1024
+# Sessions tried for one request after the first. More would let one request run through a whole broken pool.
+MAX_RETRIES = 3
+
+_CHUNKED = Framing.CHUNKED
+
+
+class Sending(asyncio.Protocol):
+    """The request's side of an exchange, and what both sides know.
+
+    Attributes:
+        entry: the session that serves it.
+        stream: its stream, None before and after.
+        sent_all: the request has been read to its end.
+        over: nothing more will happen here.
+        size_in: body bytes from the visitor.
+    """
+
+    __slots__ = (
+        "_held",
+        "_held_size",
+        "_own_id",
+        "_replays",
+        "_retries",
+        "_waiting",
+        "entry",
+        "front",
+        "head",
+        "hub",
+        "over",
+        "request_id",
+        "route",
+        "sent_all",
+        "size_in",
+        "stream",
+    )
+
+    stream: StreamTransport | None
+
+    def __init__(
+        self, hub: Hub, front: Front, head: RequestHead, route: Route, request_id: bytes, own_id: bool
+    ) -> None:
+        self.hub = hub
+        self.front = front
+        self.head = head
+        self.route = route
+        self.request_id = request_id
+        self._own_id = own_id
+        self.entry: AgentSession | None = None
+        self.stream = None
+        self.sent_all = True
+        self.over = False
+        self.size_in = 0
+        self._waiting: Pool | None = None
+        self._held: list[Piece] | None = None
+        self._held_size = 0
+        self._retries = self._replays = 0
+
+    def _refuse(self, reason: Reason) -> None:
+        """No session took the request."""
+        raise NotImplementedError
+
+    def start(self, pieces: Sequence[Piece], done: bool) -> None:
+        """Send the request, or wait for a free stream.
+
+        Args:
+            pieces: body bytes that are there already.
+            done: they are the whole body.
+        """
+        hub = self.hub
+        hub.active += 1
+        hub.stats.exchanges += 1
+        self.sent_all = done
+        self._held = self._encode(pieces, done) if self.head.framing else []
+        self.front.deadline = hub.now + hub.response_timeout if done else 0.0
+        if not self._dispatch():
+            self._queue()
+
+    def _dispatch(self) -> bool:
+        """Find a session and send, or fail; False if every session of the agent is full."""
+        hub = self.hub
+        pool = hub.pools.get(self.route.agent_id)
+        if pool is None:
+            self._refuse(hub.pools.absent(self.route.agent_id))
+            return True
+        entry = hub.pick(pool)
+        if entry is not None and self._open(entry):
+            return True
+        # Off the straight path: a full session, or one that ended without a word yet. Each is asked once.
+        for entry in list(pool.entries):
+            if not entry.draining and self._open(entry):
+                return True
+        if hub.pools.get(self.route.agent_id) is None:
+            self._refuse(hub.pools.absent(self.route.agent_id))
+            return True
+        return False
+
+    def _open(self, entry: AgentSession) -> bool:
+        """Open a stream and send what there is; False if this session cannot take it."""
+        if entry.active >= MAX_STREAMS:
+            return False
+        request = request_head(
+            self.head,
+            self.route,
+            self.front.link,
+            raw_path=entry.raw_path,
+            request_id=self.request_id,
+            own_id=self._own_id,
+            via=self.hub.via,
+        )
+        if request is None:
+            self._refuse(BAD_PATH)
+            return True
+        try:
+            stream = entry.session.open_stream(self)
+        except StreamLimit:
+            return False
+        except RemoteGoAway:
+            self.hub.pools.retire(entry)
+            return False
+        except SessionClosed:
+            self.hub.pools.remove(entry)
+            return False
+        self.entry = entry
+        entry.active += 1
+        held = self._held
+        if not held:
+            stream.write(request)
+            return True
+        self._send(stream, [request, *held], len(request) + self._held_size)
+        if self._held_size > self.hub.limits.replay:
+            self._held = None
+        return True
+
+    def _send(self, stream: StreamTransport, data: list[Piece], size: int) -> None:
+        if size <= JOIN_BYTES:
+            stream.write(b"".join(data))
+        else:
+            stream.writelines(data)
+
+    def _encode(self, pieces: Sequence[Piece], done: bool) -> list[Piece]:
+        """Body bytes as they go on the stream."""
+        size = sum(map(len, pieces))
+        self.size_in += size
+        self._held_size += size
+        if self.head.framing is not _CHUNKED:
+            return list(pieces)
+        wire = encode_chunk(pieces)
+        if done:
+            wire.append(LAST_CHUNK)
+        return wire
+
+    def send_body(self, pieces: Sequence[Piece], done: bool) -> None:
+        """Pass on body bytes.
+
+        Args:
+            pieces: as read.
+            done: the body is complete with them.
+        """
+        wire = self._encode(pieces, done)
+        if done:
+            self.sent_all = True
+        held = self._held
+        if held is not None:
+            if self.stream is not None and self._held_size > self.hub.limits.replay:
+                self._held = None
+            else:
+                held += wire
+        if self.stream is not None and wire:
+            self._send(self.stream, wire, sum(map(len, wire)))
+
+    def _queue(self) -> None:
+        """Every session is full: wait for a stream to end, for a moment."""
+        pool = self.hub.pools.get(self.route.agent_id)
+        if pool is None or not pool.wait(self):
+            self._refuse(AGENT_BUSY)
+            return
+        self._waiting = pool
+        if not self.sent_all:
+            self.front.pause_reading()
+        self.front.deadline = self.hub.loop.time() + self.hub.timeouts.queue
+
+    def retry(self) -> bool:
+        """Called by the pool when a stream may be free; False if there was none."""
+        waiting, self._waiting = self._waiting, None
+        if self._dispatch():
+            if not self.over:
+                self.front.deadline = self.hub.now + self.hub.response_timeout if self.sent_all else 0.0
+                self.front.resume_reading()
+            return True
+        self._waiting = waiting
+        return False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.stream = cast("StreamTransport", transport)
+        if self.front.write_paused:
+            self.stream.pause_reading()
+
+    def _try_again(self, exc: Exception | None) -> bool:
+        """Send the request once more on another session, if nothing can happen twice by it."""
+        held, stream = self._held, self.stream
+        self.stream = None
+        if held is None or self.front.gone or self._retries >= MAX_RETRIES:
+            return False
+        untouched = stream is not None and stream.bytes_out == 0 and isinstance(exc, SessionClosed)
+        if not untouched:
+            lost = isinstance(exc, SessionClosed) or self._was_leaving
+            if self._replays or not lost or self.head.method not in IDEMPOTENT:
+                return False
+            self._replays += 1
+        self._retries += 1
+        self.hub.stats.retries += 1
+        if not self._dispatch():
+            self._queue()
+        return True
+
+    @property
+    def _was_leaving(self) -> bool:
+        """Whether the session has been told to open no more streams: it may have refused this one unseen."""
+        return self.entry is not None and not self.entry.session.can_open
