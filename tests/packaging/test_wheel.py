@@ -19,7 +19,7 @@ MAX_WHEEL = 2 * 1024 * 1024
 
 def packages() -> set[str]:
     """Every folder that is a package of ours, as the tree has them."""
-    places = [*(ROOT / "src").iterdir(), *(ROOT / "src/plugins").iterdir(), *(ROOT / "proto").iterdir()]
+    places = [*ROOT.glob("src/*"), *ROOT.glob("src/plugins/*"), *ROOT.glob("proto/*")]
     return {place.name for place in places if (place / "__init__.py").exists()}
 
 
