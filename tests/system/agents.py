@@ -100,7 +100,9 @@ class PlainAgent:
             host, _, port = special.get("x-proxy-host", self._default).rpartition(":")
             reader, writer = await asyncio.open_connection(host, int(port))
             try:
-                writer.write("\r\n".join([f"{method} {path} {version}", *fields, "", ""]).encode("latin-1"))
+                writer.write(
+                    "\r\n".join([f"{method} {path} {version}", "Connection: close", *fields, "", ""]).encode("latin-1")
+                )
                 upward = asyncio.ensure_future(self._upward(stream, writer))
                 while data := await reader.read(65536):
                     stream.write(data)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import trustme
-
 from tests.system.harness import ROOT, System, free_port, listening
 from tests.system.relay import Relay
 from tests.system.targets import Target, WebSocketTarget

@@ -6,13 +6,12 @@ import asyncio
 from collections import Counter
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
-
 from tests.system.conftest import Plant
 from tests.system.harness import DEADLINE, settle_fds, until
 from tests.system.targets import Call, digest_of
 from tests.system.visitors import Cut, Visitor, fetch
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 MIB = 2**20
 

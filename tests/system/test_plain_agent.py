@@ -6,7 +6,6 @@ import asyncio
 import socket
 
 import pytest
-
 from tests.system.agents import PlainAgent
 from tests.system.harness import DEADLINE, System, until
 from tests.system.targets import Call, Target, digest_of
