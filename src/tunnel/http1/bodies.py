@@ -144,7 +144,7 @@ class ChunkedDecoder:
             self._judge_size(line, text, complete, found)
         elif self._phase == "trailer":
             self._judge_trailer(line, text, complete, found)
-        elif text:
+        elif line[0] not in b"\r\n":
             found.append((1, self._bad(400, "bad_chunk_end")))
         if found:
             raise min(found, key=lambda fault: fault[0])[1]

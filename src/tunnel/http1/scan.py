@@ -105,9 +105,6 @@ class HeadScan:
     def _fault(self, data: bytes | bytearray, stop: int, complete: bool) -> BadMessage | None:
         rules, line = self._rules, self._line
         found: list[Found] = []
-        bad = BAD_BYTE.search(data, max(self._seen - 1, line), stop)
-        if bad is not None:
-            found.append((bad.end(), BadMessage(rules.bad, _bad_byte_reason(bad[0]))))
         text = bytes(data[line:stop]).rstrip(b"\r\n") if self._lines == 0 or complete else b""
         if self._lines == 0:
             partial = rules.partial_first_line(text)
@@ -117,6 +114,9 @@ class HeadScan:
             last = line + rules.line
             if stop > last and data[last] not in (_CR, _LF):
                 found.append((last + 1, BadMessage(rules.too_large, "field_line_too_long")))
+        bad = BAD_BYTE.search(data, max(self._seen - 1, line), stop)
+        if bad is not None:
+            found.append((bad.end(), BadMessage(rules.bad, _bad_byte_reason(bad[0]))))
         if stop > rules.head:
             found.append((rules.head + 1, BadMessage(rules.too_large, "head_too_large")))
         if complete:
