@@ -24,10 +24,6 @@ class Dist(metadata.Distribution):
         return Path("/nowhere")
 
 
-class Entry(metadata.EntryPoint):
-    pass
-
-
 def entry(name: str, module: str, dist: str = "somedist") -> metadata.EntryPoint:
     point = metadata.EntryPoint(name, module, "tunnel.carriers")
     vars(point)["dist"] = Dist(dist)
