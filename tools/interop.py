@@ -1,4 +1,4 @@
-"""Run the tests in conformance/ against other implementations, after making sure their programs are here.
+"""Run the tests against other implementations, after making sure their programs are here.
 
 Debian packages that are missing are installed when we are root; otherwise the tool says which are needed and ends.
 """
@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# They need a Go toolchain or programs of others, so they are no part of make test.
+FOLDERS = ("conformance", "tests/interop_go")
 # Command -> the Debian package that has it.
 PROGRAMS = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "curl": "curl", "git": "git"}
 
@@ -38,14 +40,16 @@ def install(packages: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Run pytest over conformance/."""
-    if not any((ROOT / "conformance").glob("**/test_*.py")):
-        print("interop: there are no tests in conformance/")
+    """Run pytest over the folders that have tests."""
+    folders = [folder for folder in FOLDERS if any((ROOT / folder).glob("**/test_*.py"))]
+    if not folders:
+        print(f"interop: there are no tests in {' or '.join(FOLDERS)}")
         return
     if packages := missing():
         install(packages)
     environment = {**os.environ, "PATH": os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"}
-    command = [sys.executable, "-m", "pytest", "conformance", *arguments]
+    # Building the Go programs for the first time downloads modules, within the first test's time.
+    command = [sys.executable, "-m", "pytest", "--timeout", "600", *folders, *arguments]
     sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
 
 
