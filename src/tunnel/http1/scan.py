@@ -105,7 +105,7 @@ class HeadScan:
     def _fault(self, data: bytes | bytearray, stop: int, complete: bool) -> BadMessage | None:
         rules, line = self._rules, self._line
         found: list[Found] = []
-        text = bytes(data[line:stop]).rstrip(b"\r\n") if self._lines == 0 or complete else b""
+        text = bytes(data[line:stop]) if self._lines == 0 or complete else b""
         if self._lines == 0:
             partial = rules.partial_first_line(text)
             if partial is not None:
@@ -120,7 +120,7 @@ class HeadScan:
         if stop > rules.head:
             found.append((rules.head + 1, BadMessage(rules.too_large, "head_too_large")))
         if complete:
-            whole = self._line_fault(text)
+            whole = self._line_fault(text[:-2])
             if whole is not None:
                 found.append((stop, whole))
         return min(found, key=_position)[1] if found else None

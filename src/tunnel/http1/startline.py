@@ -69,12 +69,13 @@ def partial_request_line_fault(line: bytes, limits: Limits) -> Found | None:
     """Judges a request line of which more may follow.
 
     Args:
-        line: what is there of it, without CR and LF.
+        line: what is there of it, up to its LF.
         limits: the budgets.
 
     Returns:
         How many bytes of the line had to be seen and the fault, or None.
     """
+    line = line.rstrip(b"\r\n")
     first = line[:1]
     if first == b"\x16":
         return 1, BadMessage(400, "tls_on_plain_port")

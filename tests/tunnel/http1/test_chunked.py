@@ -36,7 +36,9 @@ def test_well_formed_bodies(req: Read, body: bytes, data: bytes) -> None:
     assert out.heads[1].path == b"/next"
 
 
-@pytest.mark.parametrize("size", [b"0x3", b"+3", b"-3", b"0_3", b" 3", b"3 ", b"3\t", b"", b"0" * 16 + b"3", b"g", b"\xb3", b"3,"])
+@pytest.mark.parametrize(
+    "size", [b"0x3", b"+3", b"-3", b"0_3", b" 3", b"3 ", b"3\t", b"", b"0" * 16 + b"3", b"g", b"\xb3", b"3,"]
+)
 def test_a12_malformed_size(req: Read, size: bytes) -> None:
     assert req(HEAD + size + b"\r\nabc\r\n0\r\n\r\n").error == (400, "bad_chunk_size")
 

@@ -25,7 +25,9 @@ def test_a1_length_and_encoding(req: Read, coding: bytes) -> None:
     assert req(post(other + one, body)).error == (400, "length_and_encoding")
 
 
-@pytest.mark.parametrize("fields", [b"Content-Length: 5\r\nContent-Length: 5\r\n", b"Content-Length: 5\r\nCONTENT-LENGTH: 6\r\n"])
+@pytest.mark.parametrize(
+    "fields", [b"Content-Length: 5\r\nContent-Length: 5\r\n", b"Content-Length: 5\r\nCONTENT-LENGTH: 6\r\n"]
+)
 def test_a2_two_lengths(req: Read, fields: bytes) -> None:
     assert req(post(fields, b"hello!")).error == (400, "duplicate_content_length")
 
@@ -37,7 +39,21 @@ def test_a2_list_of_lengths(req: Read, value: bytes) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [b"", b"+3", b"-3", b"1_0", b"0x3", b"3 4", b"3\xa0", b"3;", b"three", b"18446744073709551616", b"9" * 40, b"3.0", b"\xb3"],
+    [
+        b"",
+        b"+3",
+        b"-3",
+        b"1_0",
+        b"0x3",
+        b"3 4",
+        b"3\xa0",
+        b"3;",
+        b"three",
+        b"18446744073709551616",
+        b"9" * 40,
+        b"3.0",
+        b"\xb3",
+    ],
 )
 def test_a3_malformed_length(req: Read, value: bytes) -> None:
     assert req(post(b"Content-Length: %s\r\n" % value, b"abc")).error == (400, "bad_content_length")
@@ -94,7 +110,9 @@ def test_a6_odd_transfer_coding(req: Read, value: bytes, verdict: tuple[int, str
     assert req(post(b"Transfer-Encoding: %s\r\n" % value, b"0\r\n\r\n" + NEXT)).error == verdict
 
 
-@pytest.mark.parametrize("fields", [b"Transfer-Encoding: gzip, chunked\r\n", b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"])
+@pytest.mark.parametrize(
+    "fields", [b"Transfer-Encoding: gzip, chunked\r\n", b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"]
+)
 def test_a7_coding_below_chunked(req: Read, fields: bytes) -> None:
     assert req(post(fields, b"0\r\n\r\n")).error == (501, "unknown_transfer_coding")
 
@@ -214,7 +232,9 @@ def test_a21_next_request_waits_for_the_body_before_it() -> None:
 
 
 def test_a21_pipelined_with_bodies(req: Read) -> None:
-    out = req(post(b"Content-Length: 3\r\n", b"abc") + post(b"Transfer-Encoding: chunked\r\n", b"1\r\nd\r\n0\r\n\r\n") + NEXT)
+    out = req(
+        post(b"Content-Length: 3\r\n", b"abc") + post(b"Transfer-Encoding: chunked\r\n", b"1\r\nd\r\n0\r\n\r\n") + NEXT
+    )
     assert out.bodies == [b"abc", b"d", b""]
 
 

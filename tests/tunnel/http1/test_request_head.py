@@ -99,7 +99,8 @@ def test_b4_absolute_target_is_the_host_of_http_1_0(req: Read) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", [b"*", b"foo", b"foo/bar", b"a:80", b"?x", b"ftp://a/", b"://a/", b"http:/a", b"http:a", b"*x", b"javascript:x"]
+    "target",
+    [b"*", b"foo", b"foo/bar", b"a:80", b"?x", b"ftp://a/", b"://a/", b"http:/a", b"http:a", b"*x", b"javascript:x"],
 )
 def test_b7_wrong_form_of_target(req: Read, target: bytes) -> None:
     assert req(get(b"GET %s HTTP/1.1" % target, b"Host: a")).error == (400, "bad_target")
@@ -256,7 +257,9 @@ def test_b15_first_byte_that_begins_no_method(req: Read, first: bytes) -> None:
     assert req(get(first + b" / HTTP/1.1", b"Host: a")).error == (400, "bad_first_byte")
 
 
-@pytest.mark.parametrize("method", [b"FOO", b"get", b"Get", b"G", b"GETX", b"PRI", b"SOURCE", b"DESCRIBE", b"X-A.b", b"A" * 40])
+@pytest.mark.parametrize(
+    "method", [b"FOO", b"get", b"Get", b"G", b"GETX", b"PRI", b"SOURCE", b"DESCRIBE", b"X-A.b", b"A" * 40]
+)
 def test_b16_unknown_method(req: Read, method: bytes) -> None:
     assert req(get(method + b" / HTTP/1.1", b"Host: a")).error == (501, "unknown_method")
 
@@ -324,7 +327,14 @@ def test_b20_empty_line_behind_a_body(req: Read) -> None:
 
 @pytest.mark.parametrize(
     ("raw", "reason"),
-    [(b"\r\n\r\n\r\n", "empty_lines"), (b"\r\n\r\n\r", "empty_lines"), (b"\n", "bare_lf"), (b"\r\n\n", "bare_lf"), (b"\r\r\n", "bare_cr"), (b"\rGET", "bare_cr")],
+    [
+        (b"\r\n\r\n\r\n", "empty_lines"),
+        (b"\r\n\r\n\r", "empty_lines"),
+        (b"\n", "bare_lf"),
+        (b"\r\n\n", "bare_lf"),
+        (b"\r\r\n", "bare_cr"),
+        (b"\rGET", "bare_cr"),
+    ],
 )
 def test_b20_more_than_two_empty_lines(req: Read, raw: bytes, reason: str) -> None:
     assert req(raw + get(b"GET / HTTP/1.1", b"Host: a")).error == (400, reason)
@@ -340,7 +350,9 @@ def test_b20_more_than_two_empty_lines(req: Read, raw: bytes, reason: str) -> No
     ],
 )
 def test_b21_nominated_fields_are_removed(req: Read, connection: tuple[bytes, ...]) -> None:
-    raw = get(b"GET / HTTP/1.1", b"Host: a", *connection, b"X-Mine: 1", b"x-MINE: 2", b"X-Other: 3", b"X-Forwarded-For: 4")
+    raw = get(
+        b"GET / HTTP/1.1", b"Host: a", *connection, b"X-Mine: 1", b"x-MINE: 2", b"X-Other: 3", b"X-Forwarded-For: 4"
+    )
     head = req(raw).head
     assert head.fields == [(b"X-Other", b"3")]
     assert b"x-forwarded-for" not in head.special
@@ -363,7 +375,15 @@ def test_b23_hop_by_hop_fields_do_not_go_on(req: Read) -> None:
 
 
 def test_b24_forwarding_fields_are_set_apart(req: Read) -> None:
-    names = [b"X-Forwarded-For", b"X-Forwarded-Proto", b"X-Forwarded-Anything", b"Forwarded", b"X-Real-IP", b"X-Origin-Host", b"Via"]
+    names = [
+        b"X-Forwarded-For",
+        b"X-Forwarded-Proto",
+        b"X-Forwarded-Anything",
+        b"Forwarded",
+        b"X-Real-IP",
+        b"X-Origin-Host",
+        b"Via",
+    ]
     head = req(get(b"GET / HTTP/1.1", b"Host: a", *[name + b": x" for name in names])).head
     assert head.fields == []
     assert all(head.special[name.lower()] == [b"x"] for name in names)
@@ -393,7 +413,10 @@ def test_c1_expect_continue(req: Read) -> None:
     assert not req(raw.replace(b"Content-Length: 3\r\n", b"")[:-3]).head.expect_continue
 
 
-@pytest.mark.parametrize("expect", [b"100-continue, x", b"x", b"", b"100 continue", b"y 100-continue", b"100-continue;q=1", b"\xa0100-continue"])
+@pytest.mark.parametrize(
+    "expect",
+    [b"100-continue, x", b"x", b"", b"100 continue", b"y 100-continue", b"100-continue;q=1", b"\xa0100-continue"],
+)
 def test_c4_other_expectations(req: Read, expect: bytes) -> None:
     raw = get(b"POST / HTTP/1.1", b"Host: a", b"Content-Length: 3", b"Expect: " + expect) + b"abc"
     assert req(raw).error == (417, "bad_expect")
@@ -421,7 +444,12 @@ def test_keep_alive(req: Read, minor: int, connection: bytes, keep: bool) -> Non
 
 def test_field_order_spelling_and_repeats_are_kept(req: Read) -> None:
     fields = [(b"b", b"1"), (b"A", b"2"), (b"b", b"3"), (b"B", b""), (b"A", b"2")]
-    raw = get(b"GET / HTTP/1.1", *[b"%b:%b" % field for field in fields[:2]], b"Host: a", *[b"%b: %b" % field for field in fields[2:]])
+    raw = get(
+        b"GET / HTTP/1.1",
+        *[b"%b:%b" % field for field in fields[:2]],
+        b"Host: a",
+        *[b"%b: %b" % field for field in fields[2:]],
+    )
     assert req(raw).head.fields == fields
 
 
