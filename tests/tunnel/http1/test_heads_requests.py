@@ -1,4 +1,4 @@
-"""Section B of the bad-input table: request line, Host and fields."""
+"""Request heads: section B of the bad-input table, Expect and CONNECT."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from tunnel.http1 import BadMessage, Framing, Limits, RequestReader
+from tunnel.http1 import (
+    BadMessage,
+    Framing,
+    Limits,
+    RequestReader,
+)
 
 Read = Callable[..., Any]
 
@@ -453,10 +458,6 @@ def test_field_order_spelling_and_repeats_are_kept(req: Read) -> None:
     assert req(raw).head.fields == fields
 
 
-def test_invented_names_do_not_fill_memory(drive_req: Read) -> None:
-    from tunnel.http1.names import REQUEST_NAMES
-
-    for i in range(40):
-        out = drive_req([get(b"GET / HTTP/1.1", b"Host: a", *[b"X-%d-%d: x" % (i, j) for j in range(60)])])
-        assert len(out.head.fields) == 60
-    assert len(REQUEST_NAMES.known) <= 1024
+@pytest.mark.parametrize("target", [b"a:443", b"/", b"*", b"http://a/", b"a"])
+def test_a27_connect_is_refused(req: Read, target: bytes) -> None:
+    assert req(b"CONNECT %s HTTP/1.1\r\nHost: a\r\n\r\n" % target).error == (405, "connect_refused")
