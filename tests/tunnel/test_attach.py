@@ -29,6 +29,7 @@ from tunnel.attach import (
     parse_attach_path,
 )
 from tunnel.http1 import BadMessage, RequestHead, RequestReader
+from yamux import Session
 from yamux.carrier import Carrier, Fields, TlsOptions, Upgrade, UpgradeRefused
 from yamux.testing import Recorder
 
@@ -535,3 +536,34 @@ def test_the_101() -> None:
     assert encode_101(b"yamux", [(b"Tunnel-Hub", b"hubd/1")]) == (
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: yamux\r\nTunnel-Hub: hubd/1\r\n\r\n"
     )
+
+
+@pytest.mark.parametrize("carrier", [TCP, WS], ids=["yamux", "websocket"])
+async def test_a_session_runs_over_an_attached_carrier(carrier: Carrier) -> None:
+    class YamuxHub(Hub):
+        def __init__(self) -> None:
+            super().__init__()
+            self.session = cast(Recorder, Session(client=False))
+
+    async with site(YamuxHub) as place:
+        agent = Session(client=True)
+        await place.attach(cast(Recorder, agent), carrier)
+        hub = cast(Session, place.hubs[0].session)
+        question = await hub.open()
+        question.write(b"question")
+        answer = await agent.accept()
+        assert await answer.read(100) == b"question"
+        payload = bytes(range(256)) * 4000
+        answer.write(payload)
+        sending = asyncio.ensure_future(answer.drain())
+        got = bytearray()
+        while len(got) < len(payload):
+            got += await question.read(1 << 20)
+        await sending
+        assert got == payload
+        question.write_eof()
+        answer.write_eof()
+        assert await question.read() == b"" == await answer.read()
+        await agent.close()
+        await hub.wait_closed()
+        assert hub.is_closed and agent.is_closed

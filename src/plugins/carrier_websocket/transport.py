@@ -14,12 +14,16 @@ from carrier_websocket.frames import (
     PONG,
     FrameReader,
     FrameWriter,
+    Piece,
     Violation,
     parse_close,
 )
 
 CLOSE_TIMEOUT = 5.0
 """Seconds without progress before a close handshake is given up: as long as a TLS shutdown may take."""
+MAX_JOIN = 64 * 1024
+"""Bytes of small messages that are joined for one call of the session. Larger buffers cost more than they save: the C
+library gives memory from 128 KiB up back to the system and fetches it again each time."""
 LINGER_TIMEOUT = 2.0
 """Seconds to go on reading after a violation, so that the kernel does not answer unread bytes with a reset, which could
 overtake our close frame."""
@@ -48,7 +52,8 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
 
     Args:
         lower: the upgraded connection.
-        session: protocol above; `connection_made` is the caller's to call.
+        session: protocol above; `connection_made` is the caller's to call. If it has `accepts_views = True`, its
+            `data_received` may get a memoryview.
         client: which side this is.
         close_timeout: seconds without progress before a close handshake is given up.
     """
@@ -68,6 +73,7 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
         "_reader",
         "_session",
         "_timer",
+        "_views",
         "_write_paused",
         "_writer",
         "client",
@@ -85,6 +91,7 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._lower = lower
         self._session = session
+        self._views: bool = getattr(session, "accepts_views", False)
         self._reader = FrameReader(masked=not client)
         self._writer = FrameWriter(masked=client)
         self._close_timeout = close_timeout
@@ -172,6 +179,7 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Exchange the session."""
         self._session = cast(asyncio.Protocol, protocol)
+        self._views = getattr(protocol, "accepts_views", False)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """The session."""
@@ -189,14 +197,31 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
             self._discard(len(data))
             return
         pieces = reader.feed(data)
-        if pieces and self._deliver:
-            first = pieces[0]
-            whole = first if len(pieces) == 1 and isinstance(first, bytes) else b"".join(pieces)
-            self._session.data_received(whole)
+        if len(pieces) == 1:
+            self._hand_over(pieces[0])
+        elif pieces:
+            self._hand_over_all(pieces)
         if reader.controls:
             self._controls()
         if reader.violation is not None:
             self._violated(reader.violation)
+
+    def _hand_over_all(self, pieces: list[Piece]) -> None:
+        """Join small pieces, so that the session is called once for them."""
+        batch: list[Piece] = []
+        size = 0
+        for piece in pieces:
+            if size and size + len(piece) > MAX_JOIN:
+                self._hand_over(batch[0] if len(batch) == 1 else b"".join(batch))
+                batch, size = [], 0
+            batch.append(piece)
+            size += len(piece)
+        self._hand_over(batch[0] if len(batch) == 1 else b"".join(batch))
+
+    def _hand_over(self, piece: Piece) -> None:
+        if self._deliver:
+            data = piece if self._views or isinstance(piece, bytes) else bytes(piece)
+            self._session.data_received(cast(bytes, data))
 
     def eof_received(self) -> None:
         self._no_close_frame()

@@ -420,3 +420,43 @@ async def test_against_another_implementation_end_to_end() -> None:
     session.transport.close()
     assert await session.lost() is None
     assert library.core.close_code == 1000
+
+
+async def test_a_session_that_takes_views_gets_them_where_nothing_must_be_unmasked() -> None:
+    class Views(Recorder):
+        accepts_views = True
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.types: set[type] = set()
+
+        def data_received(self, data: bytes) -> None:
+            self.types.add(type(data))
+            super().data_received(data)
+
+    for client, expected in ((True, {memoryview}), (False, {bytes})):
+        session, wire = Views(), Recorder(keep_open=True)
+        side = Wired(session, wire, memory_pair(Start(session, client=client), wire), client)
+        side.send(side.frame(BINARY, b"data"))
+        assert await session.received(4) == b"data"
+        assert session.types == expected
+
+
+async def test_small_messages_are_joined_and_large_ones_are_not() -> None:
+    side = open_side(True)
+    small, large = side.frame(BINARY, b"a") * 50, side.frame(BINARY, bytes(60_000))
+    side.transport.data_received(small + large + large + small)
+    assert side.session.chunks == [60_050, 60_050]
+
+
+async def test_nothing_is_delivered_once_the_session_has_aborted() -> None:
+    class Abrupt(Recorder):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.transport.abort()
+
+    session, wire = Abrupt(), Recorder(keep_open=True)
+    side = Wired(session, wire, memory_pair(Start(session, client=True), wire, COALESCING), True)
+    side.transport.data_received(side.frame(BINARY, bytes(60_000)) * 2)
+    await session.lost()
+    assert session.size == 60_000
