@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hubd.state import Hub
     from tunnel.http1 import RequestHead, ResponseHead
 
+_UNTIL_CLOSE = Framing.UNTIL_CLOSE
 _UNSIZED = Framing.CHUNKED
 """This and what is above it have no length that is known in advance."""
 
@@ -200,8 +201,11 @@ class Exchange(Sending):
         else:
             # FIN would tell the agent that the half of a body it has is the whole.
             stream.abort()
-        self.hub.return_reader(self.reader)
-        self.close_books(self.response.status if self.response is not None else 0, "")
+        response = self.response
+        assert response is not None
+        if response.framing is not _UNTIL_CLOSE:
+            self.hub.return_reader(self.reader)
+        self.close_books(response.status, "")
         self.front.finish(self._keep)
 
     # -- failing ------------------------------------------------------------------------------------------------------

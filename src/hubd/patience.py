@@ -24,9 +24,7 @@ class Patience:
 
     def __init__(self, exchange: Exchange, now: float) -> None:
         self._moved = _position(exchange)
-        # Nothing says when bytes last moved before the first look; the exchange's deadline until then did.
-        waited = exchange.hub.timeouts.response if exchange.sent_all and not exchange.started else 0.0
-        self._moved_at = now - waited
+        self._moved_at = now if exchange.started else exchange.asked_at
         self._body = self._window = exchange.size_in
         self._body_at = self._window_at = now
 

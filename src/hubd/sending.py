@@ -38,6 +38,7 @@ class Sending(asyncio.Protocol):
         entry: the session that serves it.
         stream: its stream, None before and after.
         sent_all: the request has been read to its end.
+        asked_at: when the last of the request was sent, as of a sweep.
         over: nothing more will happen here.
         size_in: body bytes from the visitor.
     """
@@ -49,6 +50,7 @@ class Sending(asyncio.Protocol):
         "_replays",
         "_retries",
         "_waiting",
+        "asked_at",
         "entry",
         "front",
         "head",
@@ -77,6 +79,7 @@ class Sending(asyncio.Protocol):
         self.sent_all = True
         self.over = False
         self.size_in = 0
+        self.asked_at = hub.now
         self._waiting: Pool | None = None
         self._held: list[Piece] | None = None
         self._held_size = 0
@@ -184,6 +187,7 @@ class Sending(asyncio.Protocol):
             done: the body is complete with them.
         """
         wire = self._encode(pieces, done)
+        self.asked_at = self.hub.now
         if done:
             self.sent_all = True
         held = self._held
