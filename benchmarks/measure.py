@@ -18,6 +18,7 @@ from benchmarks import load
 from benchmarks.procs import READY_TIMEOUT, Child
 from benchmarks.systems import GoSeed, Ours, System
 from benchmarks.target import BIG, BODY
+from conformance import daemons
 
 Record = dict[str, float]
 
@@ -128,7 +129,7 @@ def idle_agents(system: GoSeed | Ours, count: int) -> Record:
         python = system.python if isinstance(system, Ours) else sys.executable
         kind = "attach" if isinstance(system, Ours) else "raw"
         argv = [python, "-m", "benchmarks.agents", kind, f"ws://127.0.0.1:{system.hub_port}", str(count)]
-        agents = system.run("agents", argv, env=Ours.environment())
+        agents = system.run("agents", argv, env=daemons.environment())
         agents.wait_output(r"^attached \d+$", timeout=60)
         time.sleep(1.0)
         after = hub.usage().rss

@@ -6,21 +6,16 @@ target comes from url(); loads know nothing else about it.
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from conformance import gobuild
-
-from benchmarks.procs import ROOT, Child, free_port
+from benchmarks.procs import Child
+from conformance import daemons, gobuild
 
 AGENT_ID = "bench"
-PYTHONPATH = os.pathsep.join(str(ROOT / folder) for folder in ("src", "src/plugins", "proto"))
 
 
 @dataclass(slots=True)
@@ -117,26 +112,13 @@ class Ours(Proxied):
 
     def begin_hub(self) -> Child:
         """Start the hub alone."""
-        self.hub_port = free_port()
-        argv = [self.python, "-m", "hubd", "serve", "--dev", "--listen", f"127.0.0.1:{self.hub_port}", *self.hub_flags]
-        self.hub = self.run("hub", argv, env=self.environment())
-        self.hub.wait_port(self.hub_port)
+        self.hub = self.run("hub", [*daemons.hub_argv(0, self.python), *self.hub_flags], env=daemons.environment())
+        self.hub_port = int(self.hub.wait_output(daemons.HUB_READY)[1])
         return self.hub
 
     def begin(self) -> None:
-        hub = self.begin_hub()
-        printed = hub.wait_output(r"^.*\b(agentd run .*)$")[1]
-        self.agent = self.run("agent", self.agent_command(printed), env=self.environment())
-        self.agent.wait_output("attached")
-
-    def agent_command(self, printed: str) -> list[str]:
-        """Turn the agent command the hub printed into one for this id and target."""
-        words = shlex.split(re.sub(r"\x1b\[[0-9;]*m", "", printed))
-        target = f"127.0.0.1:{self.target_port}"
-        return [self.python, "-m", *words, "--id", AGENT_ID, "--target", target, *self.agent_flags]
-
-    @staticmethod
-    def environment() -> dict[str, str]:
-        """Return what the programs need in their environment when they are not installed."""
-        before = os.environ.get("PYTHONPATH")
-        return {"PYTHONPATH": PYTHONPATH + (os.pathsep + before if before else ""), "PYTHONUNBUFFERED": "1"}
+        self.begin_hub()
+        hub, targets = f"ws://127.0.0.1:{self.hub_port}", [f"127.0.0.1:{self.target_port}"]
+        argv = [*daemons.agent_argv(hub, AGENT_ID, targets, self.python), *self.agent_flags]
+        self.agent = self.run("agent", argv, env=daemons.environment())
+        self.agent.wait_output(daemons.AGENT_READY)

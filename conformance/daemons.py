@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from conformance import gobuild
-from conformance.children import Child, free_port
+from conformance.children import Child
 
 ROOT = gobuild.ROOT
+
+# What our daemons print once they serve, the hub with the port it got.
+HUB_READY = r"listen=http://127\.0\.0\.1:(\d+)"
+AGENT_READY = r"attached"
 
 
 def environment() -> dict[str, str]:
@@ -21,7 +26,7 @@ def environment() -> dict[str, str]:
 
 
 def hub_argv(port: int, python: str = sys.executable) -> list[str]:
-    """Return the command for our hub on a loopback port, letting any agent attach."""
+    """Return the command for our hub on a loopback port (0 for any), letting any agent attach."""
     return [python, "-m", "hubd", "serve", "--dev", "--listen", f"127.0.0.1:{port}"]
 
 
@@ -54,11 +59,9 @@ async def start_hub(kind: str) -> Hub:
     """Start a hub, "go" or "ours", and wait until it listens. Raises ChildFailed."""
     if kind == "go":
         child = await Child.start("Go hub", [gobuild.programs()["seedhub"], "-addr", "127.0.0.1:0"])
-        return Hub(kind, child, int(await _ready(child, r"^listening \S+:(\d+)$")))
-    port = free_port()
-    child = await Child.start("hubd", hub_argv(port), environment())
-    await _ready(child, rf"({port})")
-    return Hub(kind, child, port)
+        return Hub(kind, child, int((await _ready(child, r"^listening \S+:(\d+)$"))[1]))
+    child = await Child.start("hubd", hub_argv(0), environment())
+    return Hub(kind, child, int((await _ready(child, HUB_READY))[1]))
 
 
 async def start_agent(kind: str, hub: Hub, agent_id: str, targets: list[str]) -> Child:
@@ -68,13 +71,13 @@ async def start_agent(kind: str, hub: Hub, agent_id: str, targets: list[str]) ->
         child = await Child.start("Go agent", argv)
     else:
         child = await Child.start("agentd", agent_argv(hub.address, agent_id, targets), environment())
-    await _ready(child, r"(attached)")
+    await _ready(child, AGENT_READY)
     return child
 
 
-async def _ready(child: Child, pattern: str) -> str:
+async def _ready(child: Child, pattern: str) -> re.Match[str]:
     try:
-        return (await child.wait_line(pattern))[1]
+        return await child.wait_line(pattern)
     except BaseException:
         await child.stop()
         raise

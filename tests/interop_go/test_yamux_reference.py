@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from conformance.peer import GoError, GoPeer, pattern
 
+from conformance.peer import GoError, GoPeer, pattern
 from yamux import Config, RemoteGoAway, Session, SessionClosed, Stream, StreamReset
 
 MIB = 1 << 20
