@@ -22,7 +22,7 @@ from tunnel.http1.framing import (
 from tunnel.http1.hosts import same_authority, valid_host
 from tunnel.http1.limits import Limits, Underscores
 from tunnel.http1.names import REQUEST_NAMES, RESPONSE_NAMES, Special, drop_nominated, split_fields
-from tunnel.http1.scan import FIELD_LINE, HeadRules, HeadScan, request_rules, response_rules
+from tunnel.http1.scan import HeadRules, HeadScan, request_rules, response_rules
 from tunnel.http1.startline import (
     KNOWN_STATUS_LINES,
     METHODS,
@@ -314,8 +314,6 @@ def _split_lines(block: bytes, rules: HeadRules) -> Fields:
         raise fault
     pairs: Fields = []
     for line in block[:-4].split(b"\r\n")[1:]:
-        if not FIELD_LINE.fullmatch(line):
-            raise BadMessage(rules.bad, "bad_head")
         name, _, value = line.partition(b":")
         pairs.append((name, value.strip(b" ")))
     return pairs

@@ -79,6 +79,8 @@ def _drive(reader: RequestReader | ResponseReader, pieces: Iterable[bytes], meth
             reader.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             reader.next_head()
         assert again.value is fault
+        with pytest.raises(BadMessage):
+            reader.read_body()
     return out
 
 

@@ -112,6 +112,13 @@ def test_a15_tiny_chunks_with_extensions_add_up(req: Read) -> None:
     assert req(HEAD + chunk * 12 + b"0\r\n\r\n", limits).error == (400, "chunk_overhead")
 
 
+def test_a15_padded_sizes_add_up(req: Read) -> None:
+    limits = Limits(chunk_overhead=5)
+    chunk = b"0000000000000001\r\nx\r\n"  # 20 bytes of framing, of which 18 are free
+    assert req(HEAD + chunk * 2 + b"0\r\n\r\n", limits).body == b"xx"
+    assert req(HEAD + chunk * 3 + b"0\r\n\r\n", limits).error == (400, "chunk_overhead")
+
+
 def test_a15_ordinary_chunks_cost_nothing(drive_req: Read) -> None:
     out = drive_req([HEAD, *[b"1\r\nx\r\n" * 1000] * 50, b"0\r\n\r\n"], Limits(chunk_overhead=0))
     assert out.body == b"x" * 50_000

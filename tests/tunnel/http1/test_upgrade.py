@@ -132,3 +132,8 @@ def test_a26_refused_version_names_the_right_one() -> None:
 def test_a26_other_protocols_are_named(req: Read) -> None:
     out = req(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: YAMUX, h2c, x/2\r\n\r\nrest")
     assert (out.head.upgrade, out.rest) == (b"yamux", b"rest")
+
+
+def test_a26_repeated_names_do_not_hide_an_upgrade(req: Read) -> None:
+    out = req(b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nConnection: upgrade\r\nX: 2\r\nUpgrade: yamux\r\n\r\nrest")
+    assert (out.head.upgrade, out.head.fields, out.rest) == (b"yamux", [(b"X", b"1"), (b"X", b"2")], b"rest")
