@@ -16,7 +16,7 @@ from __future__ import annotations
 from carrier_api.hooks import PROJECT, CarrierHooks, hookimpl, hookspec
 from carrier_api.raw import RAW_FRAMING, RawFraming, RawOffer, RawUpgrade
 from carrier_api.registry import GROUP, PluginRow, Registry
-from carrier_api.sockets import SocketListener, dial_tcp, is_loopback, listen_tcp, parse_url, tune
+from carrier_api.sockets import SocketListener, dial_tcp, is_loopback, listen_tcp, parse_url, tune, tuned
 from carrier_api.tls import client_context, server_context
 
 __all__ = [
@@ -39,4 +39,5 @@ __all__ = [
     "parse_url",
     "server_context",
     "tune",
+    "tuned",
 ]

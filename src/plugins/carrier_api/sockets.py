@@ -240,6 +240,11 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def tuned(factory: ProtocolFactory) -> ProtocolFactory:
+    """A factory for a server, whose connections are tuned before `factory`'s protocol learns of them."""
+    return lambda: _Tuning(factory)
+
+
 class _Tuning(asyncio.Protocol):
     """First protocol of an accepted connection: sets its options, then hands it over."""
 
@@ -295,7 +300,7 @@ async def listen_tcp(
     where = f"{_bracketed(address.host)}:{address.port}"
     try:
         server = await loop.create_server(
-            lambda: _Tuning(factory), address.host, address.port, backlog=backlog, reuse_address=True, **extra
+            tuned(factory), address.host, address.port, backlog=backlog, reuse_address=True, **extra
         )
     except OSError as exc:
         number = exc.errno or errno.EADDRNOTAVAIL
