@@ -1,0 +1,100 @@
+"""Big bodies: whole, beside each other, in bounded memory, and held back by a visitor that does not keep up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from tests.system.conftest import Plant
+from tests.system.harness import DEADLINE, POLL, Peak, settle_fds, until
+from tests.system.targets import BLOCK, Call, block, digest_of
+from tests.system.visitors import Visitor
+
+MIB = 2**20
+SIZE = 64 * MIB
+AT_ONCE = 10
+BULK_DEADLINE = 120.0
+
+
+@pytest.mark.timeout(2 * BULK_DEADLINE)
+@pytest.mark.parametrize("direction", ["down", "up"])
+async def test_ten_big_bodies_at_once(ws_plant: Plant, direction: str) -> None:
+    plant = ws_plant
+    expected = digest_of(SIZE)
+    before = {daemon: daemon.fds for daemon in plant.system.daemons}
+
+    async def down() -> None:
+        async with Visitor(plant.port) as visitor:
+            visitor.write_head("GET", visitor.url(f"/download?size={SIZE}"))
+            answer = await visitor.digest()
+            assert (answer.status, answer.size, answer.digest) == (200, SIZE, expected)
+
+    async def up() -> None:
+        async with Visitor(plant.port) as visitor:
+            answer = await visitor.upload(visitor.url("/upload"), SIZE)
+            assert (answer.status, answer.body.decode()) == (200, f"{SIZE} {expected}")
+
+    async with plant.target(), asyncio.timeout(BULK_DEADLINE), Peak(*plant.system.daemons) as peak:
+        began = time.monotonic()
+        await asyncio.gather(*((down if direction == "down" else up)() for _ in range(AT_ONCE)))
+        rate = AT_ONCE * SIZE / MIB / (time.monotonic() - began)
+    print(f"\n{direction}: {AT_ONCE} x {SIZE // MIB} MiB at {rate:.0f} MiB/s; peak {peak}")
+    for name, size in peak.rss.items():
+        assert size < 150 * MIB, (name, str(peak))
+    await settle_fds(before)
+
+
+async def test_a_slow_visitor_slows_only_itself(ws_plant: Plant) -> None:
+    plant = ws_plant
+    size = 256 * MIB
+    written = 0
+
+    async def pour(call: Call) -> None:
+        nonlocal written
+        await call.head("200 OK", f"Content-Length: {size}")
+        for index in range(size // BLOCK):
+            await call.send(block(index))
+            written += BLOCK
+
+    async def crawl(visitor: Visitor) -> int:
+        """Read at about 1 KB/s until cancelled."""
+        size = 0
+        try:
+            while True:
+                size += len(await visitor.reader.readexactly(100))
+                await asyncio.sleep(0.1)
+        except asyncio.CancelledError:
+            return size
+
+    async def held_back() -> None:
+        last, since = -1, time.monotonic()
+        while time.monotonic() - since < 1.0:
+            if written != last:
+                last, since = written, time.monotonic()
+            await asyncio.sleep(POLL)
+
+    async with plant.target() as target, asyncio.timeout(2 * DEADLINE), Peak(*plant.system.daemons) as peak:
+        target.on("/pour", pour)
+        async with Visitor(plant.port, receive_buffer=2048) as slow:
+            slow.write_head("GET", slow.url("/pour"))
+            await slow.head()
+            crawling = asyncio.create_task(crawl(slow))
+            await held_back()
+            stopped_at = written
+            # What kernels, windows and buffers on the way hold, and far from the whole.
+            assert stopped_at < 32 * MIB
+            async with Visitor(plant.port) as normal:
+                for _ in range(300):
+                    assert (await normal.get("/hello")).status == 200
+                normal.write_head("GET", normal.url(f"/download?size={32 * MIB}"))
+                assert (await normal.digest()).digest == digest_of(32 * MIB)
+            assert not crawling.done()
+            assert written - stopped_at < MIB
+            crawling.cancel()
+            assert await crawling > 0
+            slow.leave()
+        await until(lambda: "/pour" in target.aborted, "the target learns that the visitor has left")
+    print(f"\nheld back after {stopped_at / MIB:.1f} MiB; peak {peak}")
+    for name, peak_size in peak.rss.items():
+        assert peak_size - peak.start[name] < 48 * MIB, (name, str(peak))
