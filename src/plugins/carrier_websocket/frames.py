@@ -283,8 +283,14 @@ class FrameWriter:
         head = _head(size, self._mask_bit)
         if self._mask_bit:
             mask = self._next_mask()
-            body = apply_mask(pieces[0] if len(pieces) == 1 else b"".join(pieces), mask)
-            return [head + mask + body] if size < SMALL else [head + mask, body]
+            if size < SMALL:
+                return [head + mask + apply_mask(b"".join(pieces), mask)]
+            out: list[Piece] = [head + mask]
+            for piece in _join_small(pieces):
+                out.append(apply_mask(piece, mask))
+                turn = len(piece) & 3
+                mask = mask[turn:] + mask[:turn]
+            return out
         if size < SMALL:
             return [b"".join((head, *pieces))]
         return _join_small((head, *pieces))
