@@ -42,7 +42,9 @@ class Child:
         self._news = asyncio.Condition()
         self._ended = False
         self._readers = [
-            asyncio.ensure_future(self._read(stream)) for stream in (process.stdout, process.stderr) if stream is not None
+            asyncio.ensure_future(self._read(stream))
+            for stream in (process.stdout, process.stderr)
+            if stream is not None
         ]
         self._waiter = asyncio.ensure_future(self._wait())
 

@@ -103,7 +103,7 @@ async def test_s_a_request_under_way_when_the_agent_dies(
         asked = asyncio.ensure_future(_status(visitor, hub.url("one", "/hold", target.address)))
         await target.held(1)
         agent.kill()
-        assert await asked == (400 if kinds[0] == "go" else 502)
+        assert await asked in ((400,) if kinds[0] == "go" else (502, 503))
         refused = (400,) if kinds[0] == "go" else (404, 503)
         async with asyncio.timeout(20):
             while await _status(visitor, hub.url("one", "/hello", target.address)) not in refused:

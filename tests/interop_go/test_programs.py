@@ -58,7 +58,10 @@ async def target() -> AsyncIterator[Target]:
 
 
 @pytest_asyncio.fixture(
-    loop_scope="module", scope="module", params=["go-go", "ours-go", "go-ours", "ours-ours"], ids=lambda kind: f"hub_agent_{kind}"
+    loop_scope="module",
+    scope="module",
+    params=["go-go", "ours-go", "go-ours", "ours-ours"],
+    ids=lambda kind: f"hub_agent_{kind}",
 )
 async def joined(request: pytest.FixtureRequest, target: Target) -> AsyncIterator[Joined]:
     kinds: str = request.param
