@@ -1,0 +1,142 @@
+"""The command line of ``agentd``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from agentd.config import AgentConfig
+from agentd.hubs import Hub, read_hubs
+from agentd.targets import parse_target
+from carrier_api import Registry
+from tunnel import logs
+from tunnel.logs import Secret
+from tunnel.settings import EXIT_CONFIG, Fault, SecretFileError, SettingsError, load, read_secret_file
+from tunnel.version import VERSION
+
+app = typer.Typer(
+    name="agentd",
+    help="Private side of the tunnel: dials out to a hub and forwards its visitors to the targets listed here.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_FLAG_NAMES = {
+    "tls.ca_file": "--ca-file",
+    "tls.cert": "--client-cert",
+    "tls.key": "--client-key",
+    "tls.server_name": "--server-name",
+}
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(f"agentd {VERSION}")
+
+
+@app.command()
+def run(
+    hub: Annotated[list[str] | None, typer.Option(help="URL of a hub, as ws://HOST:PORT. Repeatable.")] = None,
+    agent_id: Annotated[str | None, typer.Option("--id", help="What to attach as.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="[NAME=]http://HOST:PORT, https://… or unix:///PATH. Repeatable; the first is the default."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")] = None,
+    token_file: Annotated[str | None, typer.Option(help="File with the token, - for standard input.")] = None,
+    keep_host: Annotated[bool, typer.Option("--keep-host", help="Send the visitor's Host to the target.")] = False,
+    label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, told to the hub. Repeatable.")] = None,
+    ca_file: Annotated[Path | None, typer.Option(help="Authorities to trust for the hub, PEM.")] = None,
+    client_cert: Annotated[Path | None, typer.Option(help="Own certificate for the hub, PEM.")] = None,
+    client_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    server_name: Annotated[str | None, typer.Option(help="Name to check in the hub's certificate.")] = None,
+    target_ca_file: Annotated[Path | None, typer.Option(help="Authorities to trust for https targets, PEM.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> None:
+    """Connect to the hubs and serve until SIGTERM or SIGINT."""
+    flags: dict[str, object] = {
+        "hub": hub or None,
+        "id": agent_id,
+        "target": target or None,
+        "token_file": token_file,
+        "keep_host": keep_host or None,
+        "label": label or None,
+        "tls.ca_file": ca_file,
+        "tls.cert": client_cert,
+        "tls.key": client_key,
+        "tls.server_name": server_name,
+        "target_ca_file": target_ca_file,
+        "log_format": log_format,
+        "log_level": log_level,
+    }
+    settings, hubs, registry = _settings(config, flags, hub or [])
+    token = _token(settings)
+    _run(settings, hubs, registry, token)
+
+
+def _settings(file: Path | None, flags: dict[str, object], urls: list[str]) -> tuple[AgentConfig, list[Hub], Registry]:
+    registry = Registry.load()
+    try:
+        loaded = load(
+            AgentConfig, prefix="AGENTD_", file=file, flags=flags, environ=os.environ, flag_names=_FLAG_NAMES
+        )
+    except SettingsError as exc:
+        # What is wrong with the URLs shows only once carriers read them, and is to be told with the rest.
+        _, more = read_hubs(urls, "any", (), registry)
+        _fail([*exc.faults, *more])
+    settings = loaded.value
+    origin = loaded.origins.get("hub", "--hub")
+    hubs, faults = read_hubs(
+        settings.hub, settings.id, [parse_target(text) for text in settings.target], registry, where=origin
+    )
+    if faults:
+        _fail(faults)
+    return settings, hubs, registry
+
+
+def _token(settings: AgentConfig) -> Secret | None:
+    """Read the token once: from standard input for good, from a file to find its faults before anything is tried."""
+    if settings.token_file is None:
+        return None
+    try:
+        token = read_secret_file(settings.token_file)
+    except SecretFileError as exc:
+        _fail([Fault("--token-file", "", str(exc))])
+    return token if settings.token_file == "-" else None
+
+
+def _run(settings: AgentConfig, hubs: list[Hub], registry: Registry, token: Secret | None) -> None:
+    from agentd.app import run as run_agent
+
+    running = logs.setup(settings.log_format, settings.log_level)
+    try:
+        for line in registry.failures:
+            logging.getLogger("agentd").warning(line)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(run_agent(settings, hubs, token=token))
+    finally:
+        running.close()
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # no wheel for this platform
+        return None
+    return uvloop.Loop
+
+
+def _fail(faults: Iterable[Fault]) -> NoReturn:
+    for fault in dict.fromkeys(faults):
+        print(f"agentd: {fault}", file=sys.stderr)
+    raise typer.Exit(EXIT_CONFIG)

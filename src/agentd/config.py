@@ -1,0 +1,126 @@
+"""Settings of ``agentd run``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+
+from agentd.targets import allow_list, parse_target
+from tunnel.attach.server import AGENT_ID
+from tunnel.settings import ByteSize, Duration, Section
+
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}=[A-Za-z0-9._:/@-]{0,128}")
+# The hub takes no more.
+MAX_LABELS = 32
+
+
+def _target(text: str) -> str:
+    parse_target(text)
+    return text
+
+
+def _labels(value: object) -> object:
+    if isinstance(value, dict):
+        return [f"{key}={text}" for key, text in value.items()]
+    return [value] if isinstance(value, str) else value
+
+
+def _label(text: str) -> str:
+    if not _LABEL.fullmatch(text):
+        raise ValueError(f'{text!r} is not a label such as "region=eu-1": letters, digits and . _ / - (: @ in the value)')
+    return text
+
+
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class Tls(Section):
+    """TLS towards the hub; PEM files."""
+
+    ca_file: Path | None = None
+    """Authorities to trust instead of the system's."""
+    cert: Path | None = None
+    """Own certificate chain, for hubs that ask for one."""
+    key: Path | None = None
+    """Private key, if not in ``cert``."""
+    server_name: str | None = None
+    """Name to ask for and to check instead of the URL's host."""
+
+
+class Limits(Section):
+    """Budgets."""
+
+    hold: ByteSize = 64 * 1024
+    """Bytes of a request kept for a second try, or until there is a connection to the target (Pingora's figure)."""
+    idle_connections: int = Field(default=256, ge=0)
+    """Idle connections kept to each target. Fewer than visitors come at once means dialling anew in every burst."""
+    streams: int = Field(default=2000, ge=1)
+    """Streams a hub may hold open on one session: twice the 1,000 a hub uses, as closed ones count until it has heard."""
+
+
+class Timeouts(Section):
+    """Deadlines. Those of exchanges are kept by a sweep once a second, so each may be up to two seconds late."""
+
+    attach: Duration = 15.0
+    """Dialling the hub and its answer."""
+    header: Duration = 10.0
+    """A whole request head on a stream."""
+    dial: Duration = 10.0
+    """A new connection to a target, TLS included."""
+    response: Duration = 60.0
+    """A target that neither answers nor reads."""
+    idle: Duration = 300.0
+    """A response body without a byte (Envoy's figure)."""
+    stall: Duration = 60.0
+    """A visitor that does not read."""
+    upgraded: Duration = 3600.0
+    """An upgraded connection without a byte (Envoy's idle time of connections). The hub's own limit is mostly shorter."""
+    keep_alive: Duration = 60.0
+    """An idle connection to a target (nginx closes at 75 s; closing first avoids sending into its close)."""
+    drain: Duration = 30.0
+    """From the first signal to the cut."""
+
+
+class AgentConfig(Section):
+    """All of ``agentd run``."""
+
+    hub: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = Field(min_length=1)
+    """Carrier URLs of the hubs to stay connected to, each on its own."""
+    id: str | None = None
+    """What to attach as. May stand in the URL instead."""
+    target: Annotated[
+        tuple[Annotated[str, AfterValidator(_target)], ...], BeforeValidator(_one_or_more)
+    ] = ()
+    """Where the hub may have requests sent, the first one by default. Nothing else is ever connected to."""
+    keep_host: bool = False
+    """Pass the visitor's Host on instead of the target's."""
+    label: Annotated[
+        tuple[Annotated[str, AfterValidator(_label)], ...], BeforeValidator(_labels)
+    ] = Field(default=(), max_length=MAX_LABELS)
+    """``key=value``, told to the hub."""
+    token_file: str | None = None
+    """File with the token, ``-`` for standard input. Read again for every attempt, so that it can be exchanged."""
+    tls: Tls = Tls()
+    target_ca_file: Path | None = None
+    """Authorities to trust for ``https://`` targets instead of the system's."""
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+
+    @field_validator("id")
+    @classmethod
+    def _id(cls, value: str | None) -> str | None:
+        if value is not None and not AGENT_ID.fullmatch(value):
+            raise ValueError(f"{value!r} is no agent id: 1 to 128 letters, digits, '.', '_', '~' or '-'")
+        return value
+
+    @field_validator("target")
+    @classmethod
+    def _targets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        allow_list([parse_target(text) for text in value])
+        return value

@@ -1,0 +1,412 @@
+"""One request from the stream to the target, and the response back. Is itself the protocol of its yamux stream.
+
+The life of an exchange, in the order of the methods: the stream's head finds a target and an idle connection, and head
+and body so far leave in one write; the rest of the body follows as it comes; what the target answers goes back, head
+and body in one write; the stream is ended and the connection kept. A failure before the first byte of a response
+becomes another try or an error answer; after it the stream is reset, so that nothing looks complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from agentd.heads import informational_head, request_id_of, stream_head, target_head
+from agentd.reasons import (
+    BAD_RESPONSE,
+    BAD_UPGRADE,
+    LEFT,
+    TARGET_CLOSED,
+    TARGET_NOT_ALLOWED,
+    TRUNCATED,
+    Reason,
+    error_response,
+    of_message,
+)
+from tunnel.http1 import LAST_CHUNK, BadMessage, Framing, Piece, Truncated, encode_chunk
+
+if TYPE_CHECKING:
+    from agentd.dial import DialError
+    from agentd.pool import TargetConnection, TargetPool
+    from agentd.serve import Server
+    from agentd.watch import Watch
+    from tunnel.http1 import RequestHead, ResponseHead
+    from yamux import StreamTransport
+
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
+"""Methods that may be sent twice (RFC 9110 section 9.2.2)."""
+
+# Below this one copy is cheaper than a write of several buffers.
+JOIN_BYTES = 16 * 1024
+
+# Enum members cost a look-up in the class each time.
+_NONE, _CHUNKED = Framing.NONE, Framing.CHUNKED
+
+
+class Exchange(asyncio.Protocol):
+    """One stream's request and response.
+
+    Attributes:
+        head: of the request, once it is read.
+        response: its final head, once it is there.
+        sent_all: the request has been read to its end.
+        over: nothing more will happen here.
+        stream_full: the stream does not take more; the target is not being read.
+        watch: what the sweep saw last.
+        began: monotonic seconds as of the server's last sweep.
+    """
+
+    __slots__ = (
+        "_chunked", "_held", "_held_size", "_pool", "_reader", "_retried", "_server", "began", "connection", "head",
+        "over", "response", "sent_all", "stream", "stream_full", "watch",
+    )  # fmt: skip
+
+    accepts_views = True
+    stream: StreamTransport
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._reader = server.take_reader()
+        self._pool: TargetPool | None = None
+        # What was sent and may be sent again, or waits for a connection.
+        self._held: list[Piece] | None = None
+        self._held_size = 0
+        self._chunked = self._retried = False
+        self.connection: TargetConnection | None = None
+        self.head: RequestHead | None = None
+        self.response: ResponseHead | None = None
+        self.sent_all = self.over = self.stream_full = False
+        self.watch: Watch | None = None
+        self.began = server.now
+
+    def __repr__(self) -> str:
+        state = "over" if self.over else "answering" if self.response is not None else "waiting"
+        return f"<Exchange {self.head!r} {state}>"
+
+    # -- the request -------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.stream = cast("StreamTransport", transport)
+        self._server.open.add(self)
+
+    def data_received(self, data: bytes | memoryview) -> None:
+        if self.head is not None:
+            self._more(data)
+            return
+        reader = self._reader
+        reader.feed(data if type(data) is bytes else bytes(data))
+        try:
+            head = reader.next_head()
+            if head is None:
+                return
+            self.head = head
+            server = self._server
+            asked = head.special.get(b"x-proxy-host")
+            pool = server.default if asked is None else server.allowed.get(asked[0]) or server.find(asked[0])
+            if pool is None:
+                self.refuse(TARGET_NOT_ALLOWED, "not in the list of targets")
+                return
+            self._pool = pool
+            request = target_head(head, pool.target, keep_host=server.keep_host)
+            held: list[Piece] = [request]
+            size = len(request)
+            if head.framing is _NONE:
+                self.sent_all = True
+            else:
+                wire = self._encode(reader.read_body())
+                held += wire
+                size += sum(map(len, wire))
+        except BadMessage as fault:
+            self.refuse(of_message(fault.status, fault.reason), fault.detail)
+            return
+        self._held = held
+        self._held_size = size
+        connection = pool.acquire(self, sure=head.method not in IDEMPOTENT)
+        if connection is not None:
+            self.target_ready(connection)
+        else:
+            self._check_room()
+            pool.wait(self)
+
+    def _encode(self, pieces: list[Piece]) -> list[Piece]:
+        """Body bytes as they go to the target; notes the body's end."""
+        assert self.head is not None
+        self.sent_all = self._reader.body_done
+        if self.head.framing is not _CHUNKED:
+            return pieces
+        wire = encode_chunk(pieces)
+        if self.sent_all:
+            wire.append(LAST_CHUNK)
+        return wire
+
+    def _more(self, data: bytes | memoryview) -> None:
+        """What follows the head: body, or the first bytes of a protocol not agreed yet."""
+        if self.over:
+            return
+        assert self.head is not None
+        if self.sent_all:
+            # A second request on the stream is nothing anybody sends; without an upgrade it is dropped.
+            if self.head.upgrade is not None:
+                self._reader.feed(data)
+                if self._reader.buffered > self._server.hold:
+                    self.stream.pause_reading()
+            return
+        try:
+            self._reader.feed(data)
+            wire = self._encode(self._reader.read_body())
+        except BadMessage as fault:
+            self.refuse(of_message(fault.status, fault.reason), fault.detail)
+            return
+        self._hold(wire)
+        connection = self.connection
+        if connection is None:
+            self._check_room()
+        elif wire and (self.response is None or self.response.keep_alive):
+            # A target that closes after an early answer reads no more; writing on would only break its answer.
+            _put(connection.transport, wire)
+
+    def _hold(self, wire: list[Piece]) -> None:
+        held = self._held
+        if held is not None:
+            self._held_size += sum(map(len, wire))
+            if self.connection is not None and self._held_size > self._server.hold:
+                self._held = None
+            else:
+                held += wire
+
+    def _check_room(self) -> None:
+        """Without a connection yet: take no more from the stream than is held."""
+        if self._held_size > self._server.hold:
+            self.stream.pause_reading()
+
+    # -- the connection's calls --------------------------------------------------------------------------------------
+
+    def target_ready(self, connection: TargetConnection) -> None:
+        head, held = self.head, self._held
+        assert head is not None
+        assert held is not None
+        self.connection = connection
+        connection.reader.expect(head.method, head.upgrade)
+        if self.stream_full:
+            connection.pause_reading()
+        if self._held_size > self._server.hold:
+            self._held = None
+            self.stream.resume_reading()
+        _put(connection.transport, held)
+
+    def target_failed(self, error: DialError) -> None:
+        self.refuse(error.reason, error.detail)
+
+    def target_data(self, data: bytes) -> None:
+        connection = self.connection
+        assert connection is not None
+        reader = connection.reader
+        reader.feed(data)
+        try:
+            response = self.response
+            out: list[Piece] = []
+            if response is None:
+                self._held = None
+                response = self._next_response(connection, out)
+                if response is None:
+                    if out and not self.over:
+                        _put(self.stream, out)
+                    return
+            pieces = reader.read_body()
+            done = reader.body_done
+        except BadMessage as fault:
+            self._bad_response(fault)
+            return
+        if not self._chunked:
+            out += pieces
+        else:
+            if pieces:
+                out += encode_chunk(pieces)
+            if done:
+                out.append(LAST_CHUNK)
+        if out:
+            _put(self.stream, out)
+        if done and not self.over:
+            self._finish(connection, response)
+
+    def target_eof(self) -> None:
+        connection, response = self.connection, self.response
+        assert connection is not None
+        try:
+            connection.reader.eof()
+        except Truncated:
+            self._target_gone()
+            return
+        if response is None:
+            self._target_gone()
+            return
+        # The end of a response that had no other.
+        if self._chunked:
+            self.stream.write(LAST_CHUNK)
+        if not self.over:
+            self._finish(connection, response)
+
+    def target_lost(self, exc: Exception | None) -> None:
+        self._target_gone(str(exc) if exc is not None else "")
+
+    def target_full(self) -> None:
+        self.stream.pause_reading()
+
+    def target_drained(self) -> None:
+        self.stream.resume_reading()
+
+    # -- the response ------------------------------------------------------------------------------------------------
+
+    def _next_response(self, connection: TargetConnection, out: list[Piece]) -> ResponseHead | None:
+        """The final head, once it is there; what it and heads before it become is added to ``out``."""
+        head = self.head
+        assert head is not None
+        while True:
+            response = connection.reader.next_head()
+            if response is None:
+                return None
+            if response.status >= 200:
+                self.response = response
+                self._chunked = response.framing >= _CHUNKED and head.minor == 1
+                out.append(stream_head(response, chunked=self._chunked))
+                return response
+            if response.status == 101:
+                if head.upgrade is None or response.upgrade != head.upgrade:
+                    self.refuse(BAD_UPGRADE)
+                else:
+                    self._switch(connection, response)
+                return None
+            if head.minor:
+                out.append(informational_head(response))
+
+    def _finish(self, connection: TargetConnection, response: ResponseHead) -> None:
+        """The response is complete and written."""
+        self.connection = None
+        pool = self._pool
+        assert pool is not None
+        # Bytes behind the response are nobody's; an unread request body would be taken for the next request.
+        if response.keep_alive and self.sent_all and not connection.reader.buffered:
+            pool.release(connection)
+        else:
+            pool.discard(connection)
+        self.stream.close()
+        self._leave()
+        head = self.head
+        if self.sent_all and head is not None and head.keep_alive and head.upgrade is None:
+            self._server.return_reader(self._reader)
+
+    def _switch(self, connection: TargetConnection, response: ResponseHead) -> None:
+        """The 101 that was asked for: pass it on, and join the stream and the connection."""
+        self.connection = None
+        self._leave()
+        self.stream.write(informational_head(response))
+        early = self._reader.take_rest()
+        self._server.join(self.stream, connection, early, stream_full=self.stream_full)
+
+    # -- the stream's calls ------------------------------------------------------------------------------------------
+
+    def eof_received(self) -> bool:
+        if self.sent_all:
+            return True
+        if self.head is None and not self._reader.buffered:
+            # Opened and closed without a word.
+            self._leave()
+            return False
+        self.give_up(LEFT)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.over:
+            self.give_up(LEFT)
+
+    def pause_writing(self) -> None:
+        self.stream_full = True
+        if self.connection is not None:
+            self.connection.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.stream_full = False
+        if self.connection is not None:
+            self.connection.resume_reading()
+
+    # -- failing -----------------------------------------------------------------------------------------------------
+
+    def _bad_response(self, fault: BadMessage) -> None:
+        if self.response is None:
+            self.refuse(BAD_RESPONSE, str(fault))
+        else:
+            self.give_up(TRUNCATED, str(fault))
+
+    def _target_gone(self, detail: str = "") -> None:
+        """The target's side ended too early: try once more if nothing can happen twice by it, else tell."""
+        connection, pool, head = self.connection, self._pool, self.head
+        assert connection is not None
+        assert pool is not None
+        assert head is not None
+        self.connection = None
+        pool.discard(connection)
+        if self.response is not None:
+            self.give_up(TRUNCATED, detail)
+        elif self._held is None or not connection.reused or self._retried or head.method not in IDEMPOTENT:
+            self.refuse(TARGET_CLOSED, detail)
+        else:
+            # It closed an idle connection just as we used it: every server does, sooner or later.
+            self._retried = True
+            self._server.retries += 1
+            pool.wait(self)
+
+    def refuse(self, reason: Reason, detail: str = "") -> None:
+        """Answer with an error of our own; reset the stream if part of a response is out already."""
+        if self.response is not None:
+            self.give_up(reason, detail)
+            return
+        self._drop_target()
+        head = self.head
+        self._server.failed(self, reason, detail)
+        request_id = request_id_of(head)
+        head_only = head is not None and head.method == b"HEAD"
+        self._leave()
+        self.stream.write(error_response(reason, request_id, head_only=head_only))
+        self.stream.close()
+
+    def give_up(self, reason: Reason, detail: str = "") -> None:
+        """Reset the stream and let go of the target at once."""
+        if self.over:
+            return
+        self._drop_target()
+        self._server.failed(self, reason, detail)
+        self._leave()
+        self.stream.abort()
+
+    def _drop_target(self) -> None:
+        connection, pool = self.connection, self._pool
+        if connection is not None:
+            self.connection = None
+            connection.user = None
+            connection.transport.abort()
+            connection.pool.forget(connection)
+        elif pool is not None:
+            pool.withdraw(self)
+
+    def _leave(self) -> None:
+        self.over = True
+        self._held = None
+        self._server.leave(self)
+
+    @property
+    def target_name(self) -> str:
+        """The target, or what was asked for, for logs."""
+        if self._pool is not None:
+            return self._pool.target.url
+        asked = self.head.special.get(b"x-proxy-host") if self.head is not None else None
+        return asked[0].decode("latin-1") if asked else ""
+
+
+def _put(transport: asyncio.WriteTransport, pieces: list[Piece]) -> None:
+    """Write all pieces at once."""
+    if len(pieces) == 1:
+        transport.write(pieces[0])
+    elif sum(map(len, pieces)) <= JOIN_BYTES:
+        transport.write(b"".join(pieces))
+    else:
+        transport.writelines(pieces)

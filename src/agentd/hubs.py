@@ -1,0 +1,80 @@
+"""The hubs to stay connected to, from URLs: which carrier, which address, which id. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from agentd.targets import Target
+from carrier_api import Registry
+from tunnel.attach import ATTACH_PREFIX
+from tunnel.attach.server import AGENT_ID
+from tunnel.settings import Fault
+from yamux.carrier import Carrier, CarrierAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """One hub and what to attach there as.
+
+    Attributes:
+        carrier: owner of the URL's scheme.
+        address: the URL, read.
+        agent_id: from the URL or the settings.
+    """
+
+    carrier: Carrier
+    address: CarrierAddress
+    agent_id: str
+
+    @property
+    def place(self) -> str:
+        """Scheme, host and port, for messages."""
+        return f"{self.address.scheme}://{self.address.authority}"
+
+
+def read_hubs(
+    urls: Sequence[str], agent_id: str | None, targets: Iterable[Target], registry: Registry, *, where: str = "--hub"
+) -> tuple[list[Hub], list[Fault]]:
+    """Read the hubs' URLs.
+
+    Args:
+        urls: as given.
+        agent_id: used where the URL has none.
+        targets: none of them may be a hub: requests would go round in circles.
+        registry: knows the carriers.
+        where: named in the faults.
+
+    Returns:
+        The hubs, and everything that is wrong with them.
+    """
+    hubs: list[Hub] = []
+    faults: list[Fault] = []
+    for url in urls:
+        try:
+            carrier = registry.for_url(url)
+            address = carrier.parse(url)
+            hubs.append(Hub(carrier, address, _agent_id(address, agent_id)))
+        except ValueError as exc:
+            faults.append(Fault(where, "", str(exc)))
+    places = {(hub.address.host.lower(), hub.address.port) for hub in hubs}
+    for target in targets:
+        if not target.socket and (target.host, target.port) in places:
+            faults.append(Fault("--target", "", f"{target.url} is the hub itself: requests would go round in circles"))
+    for index, hub in enumerate(hubs):
+        if (hub.address, hub.agent_id) in [(other.address, other.agent_id) for other in hubs[:index]]:
+            faults.append(Fault(where, "", f"{hub.address.url} is given twice"))
+    return hubs, faults
+
+
+def _agent_id(address: CarrierAddress, given: str | None) -> str:
+    _, found, last = address.path.rpartition(ATTACH_PREFIX)
+    if not found or not last or "/" in last:
+        if given is None:
+            raise ValueError(f"{address.url} names no agent: give --id NAME")
+        return given
+    if not AGENT_ID.fullmatch(last):
+        raise ValueError(f"{last!r} in {address.url} is no agent id")
+    if given is not None and given != last:
+        raise ValueError(f"{address.url} attaches as {last}, --id says {given}: drop one of them")
+    return last

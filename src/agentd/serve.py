@@ -1,0 +1,210 @@
+"""What all exchanges of an agent share: targets, readers, counters, deadlines, and the way to end them all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from agentd.exchange import Exchange
+from agentd.heads import request_id_of
+from agentd.pool import TargetConnection, TargetPool
+from agentd.reasons import LEFT, STALLED, Reason
+from agentd.targets import Target, allow_list, normal_name
+from agentd.watch import Watch, has_stalled, judge
+from tunnel.http1 import Limits, RequestReader
+from tunnel.logs import RejectLog
+from tunnel.splice import Splice
+from yamux.carrier import TlsOptions
+
+if TYPE_CHECKING:
+    from agentd.config import AgentConfig
+    from yamux import StreamTransport
+
+logger = logging.getLogger("agentd.serve")
+
+# Readers kept for the next exchange; making one costs more than a look-up in its rules.
+SPARE_READERS = 256
+# The hub has checked the request against its own limits and then added fields of its own.
+HUB_LIMITS = Limits(target=16 * 1024, line=16 * 1024, head=64 * 1024, fields=160)
+
+
+class Server:
+    """Serves streams.
+
+    Args:
+        config: checked settings.
+        targets: the allow-list; the first one is the default.
+        tls: authorities to trust for ``https://`` targets.
+        clock: monotonic seconds; the loop's by default.
+
+    Attributes:
+        now: monotonic seconds as of the last sweep.
+        open: exchanges in progress.
+        tunnels: upgraded connections, each with what was seen of it last.
+        allowed: pool by value of ``X-Proxy-Host``.
+        default: pool for requests that name no target; None serves none.
+        hold: bytes of a request kept for a second try, or until there is a connection.
+        errors: exchanges that failed, by code.
+        served: exchanges answered by a target, upgrades included.
+        retries: requests sent a second time.
+        draining: no stream will come any more.
+        quiet: set once nothing is in progress while draining.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        targets: Iterable[Target],
+        *,
+        tls: TlsOptions | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._clock = clock or asyncio.get_running_loop().time
+        self.now = self._clock()
+        self.keep_host = config.keep_host
+        self.hold = config.limits.hold
+        self.timeouts = config.timeouts
+        self.open: set[Exchange] = set()
+        self.tunnels: dict[Splice, Watch] = {}
+        self.errors: Counter[str] = Counter()
+        self.served = self.retries = 0
+        self.draining = False
+        self.quiet = asyncio.Event()
+        self._rejects = RejectLog(logger)
+        self._readers: list[RequestReader] = []
+        self.pools = [
+            TargetPool(
+                target,
+                limits=HUB_LIMITS,
+                max_idle=config.limits.idle_connections,
+                idle_seconds=config.timeouts.keep_alive,
+                dial_seconds=config.timeouts.dial,
+                tls=tls or TlsOptions(),
+                clock=self._clock,
+            )
+            for target in targets
+        ]
+        by_target = {id(pool.target): pool for pool in self.pools}
+        listed = allow_list(pool.target for pool in self.pools)
+        self.allowed = {name: by_target[id(target)] for name, target in listed.items()}
+        self.default = self.pools[0] if self.pools else None
+
+    def __repr__(self) -> str:
+        return f"<Server targets={len(self.pools)} open={len(self.open)} tunnels={len(self.tunnels)}>"
+
+    @property
+    def active(self) -> int:
+        """Exchanges and upgraded connections in progress."""
+        return len(self.open) + len(self.tunnels)
+
+    def exchange(self) -> Exchange:
+        """A protocol for one more stream."""
+        return Exchange(self)
+
+    def find(self, asked: bytes) -> TargetPool | None:
+        """The pool for an ``X-Proxy-Host`` in another spelling of its name; None if it is not allowed."""
+        return self.allowed.get(normal_name(asked))
+
+    def take_reader(self) -> RequestReader:
+        """A reader for one request."""
+        readers = self._readers
+        return readers.pop() if readers else RequestReader(HUB_LIMITS, trusted=True)
+
+    def return_reader(self, reader: RequestReader) -> None:
+        """Keep a reader whose request is complete."""
+        if len(self._readers) < SPARE_READERS and not reader.buffered:
+            self._readers.append(reader)
+
+    # -- what exchanges tell -----------------------------------------------------------------------------------------
+
+    def leave(self, exchange: Exchange) -> None:
+        """An exchange is over."""
+        self.open.discard(exchange)
+        if exchange.response is not None:
+            self.served += 1
+        if self.draining and not self.active:
+            self.quiet.set()
+
+    def join(self, stream: StreamTransport, connection: TargetConnection, early: bytes, *, stream_full: bool) -> None:
+        """An exchange has become an upgraded connection.
+
+        Args:
+            stream: its 101 is written.
+            connection: of the target.
+            early: what the visitor sent behind its request.
+            stream_full: the stream does not take more at the moment.
+        """
+        connection.user = None
+        connection.pool.forget(connection)
+        rest = connection.reader.take_rest()
+        splice = Splice(
+            stream, connection.transport, to_left=rest, to_right=early, left_full=stream_full, on_end=self._ended
+        )
+        self.tunnels[splice] = Watch(splice.moved, self.now)
+        self.served += 1
+
+    def _ended(self, splice: Splice) -> None:
+        self.tunnels.pop(splice, None)
+        if self.draining and not self.active:
+            self.quiet.set()
+
+    def failed(self, exchange: Exchange, reason: Reason, detail: str) -> None:
+        """Count a failure and log it, at most 100 lines a second for each reason."""
+        self.errors[reason.code] += 1
+        if reason is LEFT:
+            # Visitors leave all the time; the hub keeps the log of it.
+            return
+        request_id = request_id_of(exchange.head).decode("ascii")
+        self._rejects.reject(
+            reason.code, reason.message, level=logging.WARNING,
+            target=exchange.target_name, detail=detail, request_id=request_id,
+        )  # fmt: skip
+
+    # -- deadlines and the end ---------------------------------------------------------------------------------------
+
+    def sweep(self, now: float) -> None:
+        """Look at every deadline once.
+
+        Args:
+            now: monotonic seconds.
+        """
+        self.now = now
+        for exchange in list(self.open):
+            reason = judge(exchange, now, self.timeouts)
+            if reason is None or exchange.over:
+                continue
+            if reason.status:
+                exchange.refuse(reason, "")
+            else:
+                exchange.give_up(reason)
+        for splice, watch in list(self.tunnels.items()):
+            if has_stalled(splice, watch, now, self.timeouts):
+                self.errors[STALLED.code] += 1
+                splice.abort()
+        for pool in self.pools:
+            pool.sweep(now)
+
+    def drain(self) -> None:
+        """Have ``quiet`` set as soon as nothing is in progress."""
+        self.draining = True
+        if not self.active:
+            self.quiet.set()
+
+    def cut(self) -> None:
+        """End everything that is still in progress."""
+        for exchange in list(self.open):
+            exchange.give_up(STALLED, "the agent is shutting down")
+        for splice in list(self.tunnels):
+            splice.abort()
+
+    async def close(self) -> None:
+        """Cut what is in progress and close every connection. To be called once no stream can come any more."""
+        self.cut()
+        for pool in self.pools:
+            await pool.close()
+        # Transports report their end one turn of the loop after abort().
+        await asyncio.sleep(0)
+        self._rejects.flush()
