@@ -140,6 +140,17 @@ class Ssh(System):
         options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes"]
         forward = f"127.0.0.1:{self.hub_port}:127.0.0.1:{self.target_port}"
         options += ["-o", "ExitOnForwardFailure=yes", "-o", "BatchMode=yes", "-F", "/dev/null"]
-        argv: list[str | Path] = [ssh, "-N", "-p", str(port), "-i", folder / "user", *options, "-R", forward, f"{user}@127.0.0.1"]
+        argv: list[str | Path] = [
+            ssh,
+            "-N",
+            "-p",
+            str(port),
+            "-i",
+            folder / "user",
+            *options,
+            "-R",
+            forward,
+            f"{user}@127.0.0.1",
+        ]
         self.agent = self.run("ssh", argv)
         self.agent.wait_port(self.hub_port)

@@ -1,8 +1,9 @@
 """Show where hubd or agentd spends its time under load: `python -m benchmarks.profile hub|agent`.
 
-Three ways, the best that is there unless one is named: py-spy (samples Python and C frames of the
-running process), perf (samples C functions, needs perf_event access), cProfile (always there, slows
-the program two to three times and so shows shares, not speed).
+Three ways, the best that is there unless one is named: py-spy (samples Python lines of the running
+process without stopping it; time in a C function counts for the line that called it), perf (samples
+C functions and the kernel, needs perf_event access), cProfile (always there, slows the program two to
+three times and so shows shares, not speed).
 """
 
 from __future__ import annotations
@@ -75,10 +76,22 @@ def _folded(path: Path, top: int) -> str:
     return "\n".join(lines)
 
 
-def sample(way: str, child: Child, seconds: float, out: Path, top: int) -> str:
+def sample(way: str, child: Child, seconds: float, out: Path, top: int, *, lines: bool = False) -> str:
     """Sample a running process for so many seconds and return its top functions."""
     if way == "py-spy":
-        command = [find_py_spy() or "py-spy", "record", "--native", "--format", "raw", "-r", "500", "-o", str(out)]
+        words = [] if lines else ["--function"]
+        command = [
+            find_py_spy() or "py-spy",
+            "record",
+            "--nonblocking",
+            *words,
+            "--format",
+            "raw",
+            "-r",
+            "200",
+            "-o",
+            str(out),
+        ]
         command += ["-d", str(round(seconds)), "--pid", str(child.pid)]
     else:
         command = [
@@ -120,6 +133,7 @@ def main() -> None:
     options.add_argument("--connections", type=int, default=64)
     options.add_argument("--seconds", type=float, default=8.0)
     options.add_argument("--top", type=int, default=40)
+    options.add_argument("--lines", action="store_true", help="py-spy: tell lines of one function apart")
     options.add_argument("--out", type=Path, help="keep the raw profile in this file")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="profile-") as name:
@@ -135,7 +149,7 @@ def main() -> None:
             loading = threading.Thread(target=_under_load, args=(system, chosen))
             loading.start()
             if chosen.way != "cprofile":
-                print(sample(chosen.way, child, max(1.0, chosen.seconds - 1), out, chosen.top))
+                print(sample(chosen.way, child, max(1.0, chosen.seconds - 1), out, chosen.top, lines=chosen.lines))
             loading.join()
         if chosen.way == "cprofile":
             _figures(out, chosen.top)
