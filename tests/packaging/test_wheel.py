@@ -65,7 +65,7 @@ def test_the_build_and_the_checks_name_every_package() -> None:
     included = {Path(name).name for name in tool["hatch"]["build"]["targets"]["wheel"]["only-include"]}
     assert included == packages()
     assert set(tool["importlinter"]["root_packages"]) == packages()
-    assert set(tool["mypy"]["packages"]) - {"tools"} == packages()
+    assert set(tool["mypy"]["packages"]) - {"benchmarks", "conformance", "tools"} == packages()
 
 
 def test_folders_do_not_import_as_packages(complete: Any) -> None:
