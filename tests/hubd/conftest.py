@@ -90,6 +90,10 @@ class AgentStream(asyncio.Protocol):
         self.transport.write(data)
         self.transport.write_eof()
 
+    async def gone(self) -> None:
+        """Wait until the stream is over at both ends."""
+        await until(lambda: self.lost)
+
     def field(self, name: str) -> list[str]:
         """Values of one field of the request head."""
         lines = bytes(self.raw).partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
@@ -231,6 +235,16 @@ class Bench:
         self.app = app
         self.agents: list[Agent] = []
         self.visitors: list[Visitor] = []
+
+    async def wait(self, condition: Callable[[], object]) -> None:
+        """Wait for something that happens elsewhere in the loop."""
+        await until(condition)
+
+    @property
+    def front(self) -> Any:
+        """The hub's side of the only visitor."""
+        (front,) = self.hub.connections
+        return front
 
     @property
     def hub(self) -> Hub:

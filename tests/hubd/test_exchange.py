@@ -35,14 +35,8 @@ async def test_a_request_and_its_response(bench):
     assert stream.field("x-forwarded-host") == ["hub"]
     assert stream.field("x-forwarded-prefix") == [P]
     assert len(stream.field("x-request-id")[0]) == 16
-    await until_lost(stream)
+    await stream.gone()
     assert stream.error is None and stream.eof
-
-
-async def until_lost(stream) -> None:
-    async with asyncio.timeout(10):
-        while not stream.lost:
-            await asyncio.sleep(0.001)
 
 
 async def test_many_requests_on_one_connection_leave_nothing_behind(bench):
@@ -69,18 +63,12 @@ async def test_a_body_goes_up_as_it_comes(bench):
     visitor = await bench.visitor()
     await visitor.send(post(10) + b"01234")
     stream = await agent.stream()
-    await wait(lambda: bytes(stream.body) == b"01234")
+    await bench.wait(lambda: bytes(stream.body) == b"01234")
     assert not stream.complete
     await visitor.send(b"56789")
     assert (await visitor.reply()).status == 200
     assert bytes(stream.body) == b"0123456789"
     assert stream.field("content-length") == ["10"]
-
-
-async def wait(condition) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_a_chunked_body_stays_chunked(bench):
@@ -147,8 +135,8 @@ async def test_a_slow_visitor_stalls_its_own_stream_only(bench):
     await slow.send(GET)
     stream = await agent.stream()
     stream.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
-    front = next(iter(bench.hub.connections))
-    await wait(lambda: front.write_paused)
+    front = bench.front
+    await bench.wait(lambda: front.write_paused)
     assert front.transport.get_write_buffer_size() < 512 * 1024
     agent.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     other = await bench.visitor()
@@ -167,11 +155,11 @@ async def test_a_slow_agent_stops_the_upload(bench):
     stream = await agent.stream()
     stream.transport.pause_reading()
     visitor.writer.write(b"y" * size)
-    front = next(iter(bench.hub.connections))
-    await wait(lambda: front.read_paused)
+    front = bench.front
+    await bench.wait(lambda: front.read_paused)
     assert front.exchange.stream.get_write_buffer_size() < 512 * 1024
     stream.transport.resume_reading()
-    await wait(lambda: len(stream.raw) >= size)
+    await bench.wait(lambda: len(stream.raw) >= size)
     stream.reply(b"HTTP/1.1 204 No Content\r\n\r\n")
     assert (await visitor.reply()).status == 204
 
@@ -185,7 +173,7 @@ async def test_c1_continue_is_passed_then_the_body(bench):
     stream.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     assert (await visitor.head()).status == 100
     await visitor.send(b"abc")
-    await wait(lambda: stream.complete)
+    await bench.wait(lambda: stream.complete)
     stream.reply(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     reply = await visitor.reply()
     assert reply.status == 200 and "connection" not in reply.fields
@@ -200,7 +188,7 @@ async def test_c2_refused_expectation_closes(bench):
     reply = await visitor.reply()
     assert (reply.status, reply.body, reply.one("connection")) == (403, b"no", "close")
     assert await visitor.rest() == b""
-    await until_lost(stream)
+    await stream.gone()
 
 
 async def test_c3_silent_agent_gets_no_invented_continue(bench):
@@ -295,7 +283,7 @@ async def test_c8_malformed_responses(bench, answer):
     reply = await visitor.ask(GET)
     assert reply.status == 502
     assert json.loads(reply.body)["code"] == "bad_response"
-    await until_lost(agent.streams[0])
+    await agent.streams[0].gone()
     agent.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     assert (await visitor.get()).body == b"ok"
 
@@ -407,7 +395,7 @@ async def test_c14_switch_nobody_asked_for(bench, answer):
     agent = await bench.agent(answer=answer)
     visitor = await bench.visitor()
     assert (await visitor.ask(GET)).status == 502
-    await until_lost(agent.streams[0])
+    await agent.streams[0].gone()
 
 
 async def test_c15_upgrade_fields_in_a_200(bench):
@@ -437,7 +425,7 @@ async def test_c17_early_answer_during_an_upload(bench):
     # What is still on its way is read and dropped, so that no reset overtakes the answer.
     await visitor.send(b"x" * 10_000)
     assert await visitor.rest() == b""
-    await until_lost(stream)
+    await stream.gone()
     assert stream.error is not None
 
 
@@ -458,7 +446,7 @@ async def test_c18_visitor_aborts_its_upload(bench):
     await visitor.send(post(1000) + b"x")
     stream = await agent.stream()
     visitor.reset()
-    await until_lost(stream)
+    await stream.gone()
     assert stream.error is not None
     assert bench.hub.stats.rejects["visitor_left"] == 1
 
@@ -469,7 +457,7 @@ async def test_a20_visitor_closes_within_the_body(bench):
     await visitor.send(post(1000) + b"x")
     stream = await agent.stream()
     visitor.writer.write_eof()
-    await until_lost(stream)
+    await stream.gone()
     assert stream.error is not None and not stream.eof
     assert await visitor.rest() == b""
 
@@ -480,7 +468,7 @@ async def test_c19_visitor_leaves_while_the_agent_thinks(bench):
     await visitor.send(GET)
     stream = await agent.stream()
     visitor.reset()
-    await until_lost(stream)
+    await stream.gone()
     assert stream.error is not None
 
 
@@ -490,13 +478,13 @@ async def test_c19_visitor_leaves_while_reading_is_paused(bench):
     await visitor.send(GET)
     stream = await agent.stream()
     visitor.writer.write(b"GET /" + b"x" * 200_000)
-    front = next(iter(bench.hub.connections))
-    await wait(lambda: front.read_paused)
+    front = bench.front
+    await bench.wait(lambda: front.read_paused)
     visitor.reset()
     await asyncio.sleep(0.05)
     assert not stream.lost, "loops do not tell of a reset while reading is paused"
     bench.later(0)
-    await until_lost(stream)
+    await stream.gone()
 
 
 async def test_c20_half_close_still_gets_its_answer(bench):
@@ -505,7 +493,7 @@ async def test_c20_half_close_still_gets_its_answer(bench):
     await visitor.send(GET)
     visitor.writer.write_eof()
     stream = await agent.stream()
-    await wait(lambda: next(iter(bench.hub.connections)).eof)
+    await bench.wait(lambda: bench.front.eof)
     bench.later(0)
     stream.reply(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     assert (await visitor.reply()).body == b"ok"
@@ -518,12 +506,12 @@ async def test_c20_reset_after_a_half_close_is_found(bench):
     await visitor.send(GET)
     visitor.writer.write_eof()
     stream = await agent.stream()
-    front = next(iter(bench.hub.connections))
-    await wait(lambda: front.eof)
+    front = bench.front
+    await bench.wait(lambda: front.eof)
     visitor.reset()
     await asyncio.sleep(0.05)
     bench.later(0)
-    await until_lost(stream)
+    await stream.gone()
 
 
 async def test_c21_coded_bodies_pass_untouched(bench):
