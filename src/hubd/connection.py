@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 from hubd.headers import Link, is_trusted
-from hubd.peers import address_of, server_name
+from hubd.peers import address_of, cut, server_name
 from tunnel.http1 import RequestReader
 
 if TYPE_CHECKING:
@@ -160,12 +160,13 @@ class Connection(asyncio.Protocol):
         """Count bytes that came too late."""
         self._discarded += size
         if self._discarded > self.hub.limits.linger:
-            self.abort()
+            self.phase = OVER
+            self.transport.abort()
 
     def abort(self) -> None:
         """Cut the connection, so that an incomplete answer shows as such."""
         self.phase = OVER
-        self.transport.abort()
+        cut(self.transport)
 
     def hand_over(self) -> None:
         """The connection is about to get another protocol."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
+import struct
 
 _TCP_CLOSE = 7
 """State of a socket after a reset, in the first byte of TCP_INFO (linux/tcp.h)."""
+
+_AT_ONCE = struct.pack("ii", 1, 0)
+"""SO_LINGER on, for no time at all: close() then sends a reset (socket(7))."""
 
 
 def address_of(transport: asyncio.BaseTransport) -> tuple[str, bytes]:
@@ -31,6 +36,18 @@ def is_dead(transport: asyncio.BaseTransport) -> bool:
     except OSError:
         return True
     return info[0] == _TCP_CLOSE
+
+
+def cut(transport: asyncio.Transport) -> None:
+    """End a visitor's connection by a reset: after a FIN, a body that ends with its connection would look whole.
+
+    Not for streams, whose socket is their carrier's.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+    transport.abort()
 
 
 def note_server_name(context: ssl.SSLContext) -> None:

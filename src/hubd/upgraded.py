@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from hubd.headers import switching_head
-from hubd.peers import is_dead
+from hubd.peers import cut, is_dead
 
 if TYPE_CHECKING:
     from hubd.exchange import Exchange
@@ -79,7 +79,7 @@ class Upgraded:
 
     def abort(self) -> None:
         """Cut both sides."""
-        self.visitor.transport.abort()
+        cut(self.visitor.transport)
         self.agent.transport.abort()
 
     def lost(self, side: Side, exc: Exception | None) -> None:
@@ -87,6 +87,8 @@ class Upgraded:
         other = side.other.transport
         if exc is None:
             other.close()
+        elif side is self.agent:
+            cut(other)
         else:
             other.abort()
         self._open -= 1
