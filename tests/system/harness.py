@@ -112,7 +112,7 @@ class Daemon:
                 start_new_session=True,
             )
         self.stats = psutil.Process(self.process.pid)
-        self._killed = False
+        self._killed = self._told = False
 
     def __repr__(self) -> str:
         return f"<{self.name} pid={self.process.pid} code={self.process.returncode}>"
@@ -159,6 +159,7 @@ class Daemon:
         """Send a signal; SIGKILL is then no fault at the end."""
         if number == signal.SIGKILL:
             self._killed = True
+        self._told |= number == signal.SIGTERM
         self.process.send_signal(number)
 
     def kill(self) -> None:
@@ -177,7 +178,8 @@ class Daemon:
     def stop(self, deadline: float = DEADLINE) -> None:
         """SIGTERM; it must end with code 0 in time, and must not have complained about itself."""
         if self.running:
-            self.signal(signal.SIGTERM)
+            if not self._told:
+                self.signal(signal.SIGTERM)
             try:
                 self.process.wait(deadline)
             except subprocess.TimeoutExpired:
@@ -250,6 +252,8 @@ class System:
 
     def attached(self, agent_id: str) -> int:
         """How many times an agent of this id has attached to the present hub."""
+        if not hasattr(self, "hub"):
+            return 0
         return len(re.findall(rf"agent attached.*\bagent={re.escape(agent_id)}\b", self.hub.log))
 
     def detached(self, agent_id: str) -> int:

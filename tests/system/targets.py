@@ -105,6 +105,14 @@ class Call:
             extra = await self.reader.read(1)
             assert not extra, "bytes behind the request"
 
+    async def linger(self) -> None:
+        """End the connection as careful servers do that have not read it all: FIN, then read on and drop it."""
+        self.close = True
+        self.writer.write_eof()
+        with suppress(ConnectionError):
+            while await self.reader.read(2**20):
+                pass
+
     def cut(self, *, reset: bool = False) -> None:
         """End the connection here and now, by FIN or by RST."""
         self.close = True
@@ -156,6 +164,7 @@ class Target:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._tasks.add(task)
         self.connections += 1
         try:
@@ -251,7 +260,8 @@ async def cut(call: Call) -> None:
     framing = {"length": ("Content-Length: 200000",), "chunked": ("Transfer-Encoding: chunked",), "close": ()}[mode]
     await call.head("200 OK", *framing)
     part = body_of(int(call.argument("part", "100000")))
-    await (call.chunk(part) if mode == "chunked" else call.send(part))
+    if part:
+        await (call.chunk(part) if mode == "chunked" else call.send(part))
     call.cut(reset=bool(call.argument("reset")))
 
 

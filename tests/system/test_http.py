@@ -142,7 +142,7 @@ async def test_c17_an_early_answer_during_an_upload(ws_plant: Plant, status: str
 
     async def early(call: Call) -> None:
         await call.answer(status, b"not like this", "Connection: close")
-        call.cut()
+        await call.linger()
 
     async with plant.target() as target, asyncio.timeout(DEADLINE):
         target.on("/early", early)

@@ -79,11 +79,16 @@ class Visitor:
     async def __aenter__(self) -> Self:
         sock = socket.socket()
         sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         limit = 2**20
         if self._receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
             limit = 1024
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
+        except BaseException:
+            sock.close()
+            raise
         self.reader, self.writer = await asyncio.open_connection(sock=sock, limit=limit)
         return self
 
@@ -108,11 +113,13 @@ class Visitor:
         joint = "&" if "?" in path else "?"
         return f"/api/v1/proxy/{self.agent}{path}" + (f"{joint}x-proxy-host={target}" if target else "")
 
-    def write_head(self, method: str, target: str, *fields: str, host: str = "hub.test", minor: int = 1) -> None:
-        """Send a request's head."""
+    def write_head(
+        self, method: str, target: str, *fields: str, host: str = "hub.test", minor: int = 1, body: bytes = b""
+    ) -> None:
+        """Send a request's head, and the first bytes of its body in the same write."""
         self._method = method
         lines = [f"{method} {target} HTTP/1.{minor}", f"Host: {host}", *fields, "", ""]
-        self.writer.write("\r\n".join(lines).encode("latin-1"))
+        self.writer.write("\r\n".join(lines).encode("latin-1") + body)
 
     async def send(self, data: bytes) -> None:
         """Send bytes of a body and wait for room."""
@@ -124,9 +131,8 @@ class Visitor:
     ) -> Response:
         """One request with a length, and its whole response."""
         length = [f"Content-Length: {len(body)}"] if body or method in ("POST", "PUT") else []
-        self.write_head(method, target, *fields, *length, host=host, minor=minor)
-        if body:
-            await self.send(body)
+        self.write_head(method, target, *fields, *length, host=host, minor=minor, body=body)
+        await self.writer.drain()
         return await self.response()
 
     async def get(self, path: str, target: str | None = None, *fields: str) -> Response:
