@@ -127,7 +127,7 @@ def is_denied(address: str) -> bool:
     """Whether a name may not lead to this address: link-local (cloud metadata lives there), unspecified, multicast,
     or one of those in IPv6 clothes."""
     parsed: Any = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    if mapped is not None:
-        return True
-    return bool(parsed.is_link_local or parsed.is_unspecified or parsed.is_multicast or parsed.is_reserved)
+    if parsed.is_loopback:
+        return False
+    dressed = getattr(parsed, "ipv4_mapped", None) is not None
+    return bool(dressed or parsed.is_link_local or parsed.is_unspecified or parsed.is_multicast or parsed.is_reserved)

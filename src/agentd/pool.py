@@ -169,10 +169,11 @@ class TargetPool:
         self._idle: list[TargetConnection] = []
         self._waiting: deque[User] = deque()
         self._dials: set[asyncio.Task[None]] = set()
+        self._under_way = 0
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<TargetPool {self.target.url} open={len(self.open)} idle={len(self._idle)} dials={len(self._dials)}>"
+        return f"<TargetPool {self.target.url} open={len(self.open)} idle={len(self._idle)} dials={self._under_way}>"
 
     @property
     def idle(self) -> int:
@@ -201,6 +202,7 @@ class TargetPool:
     def wait(self, user: User) -> None:
         """Have ``target_ready`` or ``target_failed`` called, never before this returns."""
         self._waiting.append(user)
+        self._under_way += 1
         task = asyncio.get_running_loop().create_task(self._dial())
         self._dials.add(task)
         task.add_done_callback(self._dials.discard)
@@ -217,23 +219,23 @@ class TargetPool:
             made.append(TargetConnection(self))
             return made[-1]
 
+        failure: DialError | None = None
         try:
             await dial(self.target, factory, timeout=self._dial_seconds, tls=self._tls)
         except DialError as error:
-            self._failed(error)
+            failure = error
         except Exception as error:
             logger.exception("dialling %s failed", self.target.url)
-            self._failed(DialError(INTERNAL, str(error)))
-        else:
-            if made[-1] in self.open:
-                self._offer(made[-1])
-            else:
-                self._failed(DialError(TARGET_CLOSED, f"{self.target.place} closed the connection at once"))
-
-    def _failed(self, error: DialError) -> None:
-        """This dial will bring nothing: without another one under way for it, the first who waits must be told."""
-        if len(self._waiting) >= len(self._dials):
-            self._waiting.popleft().target_failed(error)
+            failure = DialError(INTERNAL, str(error))
+        finally:
+            self._under_way -= 1
+        if failure is None and made[-1] not in self.open:
+            failure = DialError(TARGET_CLOSED, f"{self.target.place} closed the connection at once")
+        if failure is None:
+            self._offer(made[-1])
+        elif len(self._waiting) > self._under_way:
+            # No other dial is under way for the one who waits longest.
+            self._waiting.popleft().target_failed(failure)
 
     def _offer(self, connection: TargetConnection) -> None:
         if self._waiting:

@@ -172,6 +172,12 @@ class Rig:
         self.targets.append(target)
         return target
 
+    async def target_socket(self, handler: Handler, path: str) -> TargetServer:
+        target = TargetServer(handler)
+        await target.start_socket(path)
+        self.targets.append(target)
+        return target
+
     def start(self, *targets: str, tls: TlsOptions | None = None, **settings: Any) -> None:
         config = AgentConfig(hub=("ws://127.0.0.1:1",), target=targets, **settings)
         self.server = Server(config, [parse_target(text) for text in targets], tls=tls)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from agentd.hubs import read_hubs
+from agentd.targets import parse_target
+from carrier_api import Registry
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return Registry.load()
+
+
+def test_ids_from_settings_and_urls(registry):
+    hubs, faults = read_hubs(["ws://h:1", "tcp://h:2/api/v1/hubs/a", "wss://h/base"], "a", [], registry)
+    assert faults == []
+    assert [(hub.carrier.name, hub.agent_id, hub.place) for hub in hubs] == [
+        ("websocket", "a", "ws://h:1"), ("tcp", "a", "tcp://h:2"), ("websocket", "a", "wss://h"),
+    ]  # fmt: skip
+
+
+def test_id_from_the_url_alone(registry):
+    (hub,), faults = read_hubs(["ws://127.0.0.1:8882/api/v1/hubs/a"], None, [], registry)
+    assert (hub.agent_id, faults) == ("a", [])
+
+
+@pytest.mark.parametrize(
+    ("urls", "agent_id", "words"),
+    [
+        (["http://h:1"], "a", "did you mean ws://"),
+        (["h:1"], "a", "starts with a scheme"),
+        (["tcp://h"], "a", "needs a port"),
+        (["ws://h:1"], None, "names no agent: give --id"),
+        (["ws://h:1/api/v1/hubs/a"], "b", "attaches as a, --id says b"),
+        (["ws://h:1/api/v1/hubs/a!"], None, "is no agent id"),
+        (["ws://h:1?token=secret"], "a", "takes no query"),
+        (["ws://h:1", "ws://h:1"], "a", "given twice"),
+    ],
+)
+def test_faults(registry, urls, agent_id, words):
+    _, faults = read_hubs(urls, agent_id, [], registry)
+    assert len(faults) == 1
+    assert words in str(faults[0])
+    assert "secret" not in str(faults[0])
+
+
+def test_all_faults_at_once(registry):
+    _, faults = read_hubs(["nope://x", "tcp://h"], "a", [], registry)
+    assert len(faults) == 2
+
+
+def test_f17_the_hub_is_no_target(registry):
+    targets = [parse_target("http://h:1"), parse_target("http://h:2"), parse_target("unix:///s")]
+    _, faults = read_hubs(["ws://h:1"], "a", targets, registry)
+    assert [str(fault) for fault in faults] == ["--target: http://h:1 is the hub itself: requests would go round in circles"]
