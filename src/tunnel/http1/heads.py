@@ -8,6 +8,7 @@ response answers, takes body bytes for upgraded data, and stays unusable after a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
@@ -58,11 +59,12 @@ class RequestHead:
         keep_alive: whether the peer allows another request on this connection.
         expect_continue: whether the peer waits for a 100 before it sends the body.
         upgrade: lower-case protocol asked for, if the request may be upgraded to it, else None.
+        memo: for whoever forwards the head: what has been made of it, to be used again when it is repeated.
     """
 
     __slots__ = (
         "method", "target", "path", "query", "minor", "host", "fields", "special", "framing", "length",
-        "keep_alive", "expect_continue", "upgrade",
+        "keep_alive", "expect_continue", "upgrade", "memo",
     )  # fmt: skip
 
     method: bytes
@@ -78,6 +80,7 @@ class RequestHead:
     keep_alive: bool
     expect_continue: bool
     upgrade: bytes | None
+    memo: Any
 
     def origin_form(self) -> bytes:
         """The target as a server, not a proxy, is asked for it (RFC 9112 section 3.2.1)."""
@@ -105,9 +108,10 @@ class ResponseHead:
         length: declared Content-Length, or -1; kept with framing NONE for HEAD and 304, where it describes no body.
         keep_alive: whether the connection can carry another exchange once this one is complete.
         upgrade: lower-case protocol of a 101, else None.
+        memo: for whoever forwards the head: what has been made of it, to be used again when it is repeated.
     """
 
-    __slots__ = ("status", "minor", "reason", "fields", "special", "framing", "length", "keep_alive", "upgrade")
+    __slots__ = ("status", "minor", "reason", "fields", "special", "framing", "length", "keep_alive", "upgrade", "memo")
 
     status: int
     minor: int
@@ -118,6 +122,7 @@ class ResponseHead:
     length: int
     keep_alive: bool
     upgrade: bytes | None
+    memo: Any
 
     def __repr__(self) -> str:
         return f"<ResponseHead {self.status} {self.framing.name} minor={self.minor} upgrade={self.upgrade!r}>"
@@ -194,6 +199,7 @@ def parse_request(block: bytes, policy: RequestPolicy) -> RequestHead:
     if pairs is None:
         pairs = _split_lines(block, rules)
     head = RequestHead()
+    head.memo = None
     head.method = method
     head.target = target
     head.minor = minor
@@ -257,6 +263,7 @@ def parse_response(block: bytes, policy: ResponsePolicy, method: bytes) -> Respo
     if pairs is None:
         pairs = _split_lines(block, rules)
     head = ResponseHead()
+    head.memo = None
     head.minor, head.status = minor, status = known
     head.reason = line[13:]
     fields, special = split_fields(pairs, RESPONSE_NAMES, "pass", True)

@@ -12,6 +12,10 @@ _CR = 0x0D
 _LF = 0x0A
 _NONE = Framing.NONE
 
+# A head is remembered, with what was read from it, up to this size: clients that keep a connection mostly repeat
+# themselves, and to see that costs a twentieth of reading the head again. Idle connections hold it, so it is bounded.
+REMEMBERED_HEAD = 2048
+
 # RFC 9112 section 2.2 asks to bear one empty line before a request, for the sake of old clients; two is generous.
 _MOST_EMPTY_LINES = 2
 
@@ -29,7 +33,7 @@ class RequestReader(Reader):
         underscores: what becomes of ordinary field names with "_" in them.
     """
 
-    __slots__ = ("_policy", "_empty_lines", "_last")
+    __slots__ = ("_policy", "_empty_lines", "_last", "_block", "_head")
 
     def __init__(
         self, limits: Limits = DEFAULT_LIMITS, *, trusted: bool = False, underscores: Underscores = "pass"
@@ -38,9 +42,13 @@ class RequestReader(Reader):
         super().__init__(limits, self._policy.rules)
         self._empty_lines = 0
         self._last = False
+        self._block = b""
+        self._head: RequestHead | None = None
 
     def next_head(self) -> RequestHead | None:
         """The next request, or None if its head is not complete or the body before it was not read.
+
+        A head that repeats the one before it byte for byte is the same object, so heads must not be changed.
 
         Raises:
             BadMessage: the request must be refused, and the connection closed after the answer.
@@ -54,10 +62,15 @@ class RequestReader(Reader):
         block = self._head_block()
         if block is None:
             return None
-        try:
-            head = parse_request(block, self._policy)
-        except BadMessage as fault:
-            raise self._fail(fault) from None
+        head = self._head
+        if head is None or block != self._block:
+            try:
+                head = parse_request(block, self._policy)
+            except BadMessage as fault:
+                raise self._fail(fault) from None
+            if len(block) <= REMEMBERED_HEAD and head.upgrade is None:
+                self._block = block
+                self._head = head
         self._empty_lines = 0
         self._last = not head.keep_alive
         if head.upgrade is not None:
@@ -125,7 +138,7 @@ class ResponseReader(Reader):
         limits: budgets.
     """
 
-    __slots__ = ("_policy", "_method", "_upgrade", "_informational")
+    __slots__ = ("_policy", "_method", "_upgrade", "_informational", "_block", "_head", "_head_method")
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._policy = ResponsePolicy(limits)
@@ -134,6 +147,8 @@ class ResponseReader(Reader):
         self._method = b"GET"
         self._upgrade: bytes | None = None
         self._informational = 0
+        self._block = self._head_method = b""
+        self._head: ResponseHead | None = None
 
     def expect(self, method: bytes, upgrade: bytes | None = None) -> None:
         """Tells which request the next response answers; without it the response to a HEAD cannot be read.
@@ -156,6 +171,8 @@ class ResponseReader(Reader):
     def next_head(self) -> ResponseHead | None:
         """The next head, or None if it is not complete. After a 1xx head other than 101 call it again.
 
+        A final head that repeats the one before it, for the same method, is the same object: heads must not be changed.
+
         Raises:
             BadMessage: 502; the connection must be closed.
         """
@@ -166,11 +183,17 @@ class ResponseReader(Reader):
         block = self._head_block()
         if block is None:
             return None
-        try:
-            head = parse_response(block, self._policy, self._method)
-            self._check_informational(head)
-        except BadMessage as fault:
-            raise self._fail(fault) from None
+        head = self._head
+        if head is None or block != self._block or self._method != self._head_method:
+            try:
+                head = parse_response(block, self._policy, self._method)
+                self._check_informational(head)
+            except BadMessage as fault:
+                raise self._fail(fault) from None
+            if head.status >= 200 and len(block) <= REMEMBERED_HEAD:
+                self._block = block
+                self._head = head
+                self._head_method = self._method
         if head.status >= 200:
             self._begin_body(head.framing, head.length, block, response=True)
         elif head.status == 101:

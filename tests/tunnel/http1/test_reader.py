@@ -229,3 +229,52 @@ def test_c12_extra_bytes_show(body: bytes, extra: bytes) -> None:
     assert reader.body_done
     assert reader.next_head() is None
     assert reader.buffered == len(extra)
+
+
+def test_a_head_repeated_byte_for_byte_is_the_same_object() -> None:
+    reader = RequestReader()
+    wire = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
+    reader.feed(wire * 2 + wire.replace(b"/a", b"/b") + wire)
+    first, second, other, last = (reader.next_head() for _ in range(4))
+    assert first is not None and second is first
+    assert other is not None and other.target == b"/b"
+    assert last is not first and last is not None and last.target == b"/a"
+
+
+def test_a_remembered_head_still_reads_its_own_body_and_closes_when_it_says_so() -> None:
+    reader = RequestReader()
+    wire = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n"
+    for body in (b"one", b"two"):
+        reader.feed(wire + body)
+        assert reader.next_head() is not None
+        assert not reader.body_done
+        assert b"".join(reader.read_body()) == body
+        assert reader.body_done
+    closing = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    reader.feed(closing * 2)
+    assert reader.next_head() is not None
+    assert reader.next_head() is None
+
+
+def test_a_response_head_is_remembered_for_its_method_only() -> None:
+    reader = ResponseReader()
+    wire = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+    heads = []
+    for method, body in ((b"GET", b"ok"), (b"GET", b"ok"), (b"HEAD", b""), (b"GET", b"ok")):
+        reader.expect(method)
+        reader.feed(wire + body)
+        heads.append(reader.next_head())
+        assert b"".join(reader.read_body()) == body
+        assert reader.body_done and not reader.buffered
+    assert heads[0] is heads[1]
+    assert heads[2] is not None and heads[2].framing is Framing.NONE
+    assert heads[3] is not heads[2]
+
+
+def test_interim_responses_are_counted_though_they_repeat() -> None:
+    reader = ResponseReader()
+    reader.expect(b"GET")
+    reader.feed(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 17)
+    with pytest.raises(BadMessage, match="too_many_informational"):
+        while reader.next_head() is not None:
+            pass
