@@ -83,6 +83,10 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	// Nobody who starts this program waits longer; without a limit it would outlive a killed test.
+	if err := listener.(*net.TCPListener).SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		log.Fatal(err)
+	}
 	fmt.Println("listening", listener.Addr())
 	conn, err := accept(listener, *certificate, *key)
 	if err != nil {
