@@ -139,7 +139,10 @@ class Front(Connection):
         hub.stats.requests += 1
         self.phase = ACTIVE
         self.request_id = b""
-        route = hub.router.resolve(head, self.sni)
+        # A repeated head has the same fate on the same connection; what could change it is looked at below.
+        route = head.memo
+        if route is None:
+            route = head.memo = hub.router.resolve(head, self.sni)
         if type(route) is Route:
             if head.upgrade is not None and head.upgrade != b"websocket":
                 head.upgrade = None

@@ -20,6 +20,7 @@ Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=-]{1,128}")
 _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 _LIST = b", "
+_NONE, _LENGTH, _CHUNKED = Framing.NONE, Framing.LENGTH, Framing.CHUNKED
 
 
 class Link:
@@ -104,22 +105,18 @@ def passed_here(head: RequestHead, via: bytes) -> bool:
     return any(len(words) > 1 and words[1] == via for words in received)
 
 
-def request_head(
-    head: RequestHead, route: Route, link: Link, *, raw_path: bool, request_id: bytes, own_id: bool, via: bytes
-) -> bytes | None:
-    """The request head as it goes on the stream.
+def request_lines(head: RequestHead, route: Route, link: Link, *, raw_path: bool, via: bytes) -> bytes | None:
+    """The request head as it goes on the stream, but for the request id and the empty line.
 
     Args:
         head: as read from the visitor.
         route: from the router.
         link: of the visitor's connection.
         raw_path: the agent takes ``X-Proxy-Path`` percent-encoded; else it is decoded.
-        request_id: of this exchange.
-        own_id: the id is the hub's, so the head has none yet.
         via: our pseudonym.
 
     Returns:
-        The head with its empty line; None if the decoded path cannot stand in a field.
+        Lines, each ended by CRLF; None if the decoded path cannot stand in a field.
     """
     special = head.special
     path = route.path
@@ -131,9 +128,9 @@ def request_head(
     lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method, route.target, host)]
     lines += [b": ".join(pair) for pair in head.fields]
     framing = head.framing
-    if framing is Framing.LENGTH:
+    if framing is _LENGTH:
         lines.append(b"Content-Length: %d" % head.length)
-    elif framing is Framing.CHUNKED:
+    elif framing is _CHUNKED:
         lines.append(b"Transfer-Encoding: chunked")
     if head.expect_continue:
         lines.append(b"Expect: 100-continue")
@@ -143,15 +140,13 @@ def request_head(
     if route.host is not None:
         lines.append(b"X-Proxy-Host: " + route.host)
     lines.append(b"X-Proxy-Path: " + path)
-    if own_id:
-        lines.append(b"X-Request-Id: " + request_id)
     hops = special.get(b"via")
     received = b"1.%d %b" % (head.minor, via)
     lines.append(b"Via: " + (received if hops is None else _LIST.join([*hops, received])))
     limit = special.get(b"max-forwards")
     if limit is not None:
         lines.append(b"Max-Forwards: " + _fewer(head.method, limit[0]))
-    lines.append(b"\r\n")
+    lines.append(b"")
     return b"\r\n".join(lines)
 
 
@@ -173,12 +168,21 @@ def response_head(head: ResponseHead, *, minor: int, close: bool) -> bytes:
         minor: the visitor's HTTP/1.x version.
         close: the connection ends with this response.
     """
+    if head.memo is None:
+        head.memo = {}
+    made: bytes | None = head.memo.get((minor, close))
+    if made is None:
+        made = head.memo[minor, close] = _response_head(head, minor=minor, close=close)
+    return made
+
+
+def _response_head(head: ResponseHead, *, minor: int, close: bool) -> bytes:
     lines = [STATUS_LINES[head.status]]
     lines += [b": ".join(pair) for pair in head.fields]
     framing = head.framing
-    if framing is Framing.LENGTH:
+    if framing is _LENGTH:
         lines.append(b"Content-Length: %d" % head.length)
-    elif framing is Framing.NONE:
+    elif framing is _NONE:
         # HEAD and 304 tell the length of what is not sent; 204 must not (RFC 9110 section 8.6).
         if head.length >= 0 and head.status != 204:
             lines.append(b"Content-Length: %d" % head.length)

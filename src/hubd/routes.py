@@ -44,9 +44,11 @@ class Route:
         path: path at the target, as received, starting with a slash.
         target: request target on the stream.
         host: target asked for, or None for the agent's own default.
+        lines: the head made for this route, by whether the agent takes raw paths: a visitor that repeats its request
+            has the same route again.
     """
 
-    __slots__ = ("agent_id", "host", "path", "prefix", "target")
+    __slots__ = ("agent_id", "host", "lines", "path", "prefix", "target")
 
     def __init__(self, agent_id: str, prefix: bytes, path: bytes, target: bytes, host: bytes | None) -> None:
         self.agent_id = agent_id
@@ -54,6 +56,7 @@ class Route:
         self.path = path
         self.target = target
         self.host = host
+        self.lines: dict[bool, bytes] = {}
 
 
 def take_target(query: bytes) -> tuple[bytes | None, bytes]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from hubd.headers import request_head
+from hubd.headers import request_lines
 from hubd.reasons import AGENT_BUSY, BAD_PATH, Reason
 from hubd.sessions import MAX_STREAMS
 from tunnel.http1 import LAST_CHUNK, Framing, Piece, encode_chunk
@@ -128,18 +128,15 @@ class Sending(asyncio.Protocol):
         """Open a stream and send what there is; False if this session cannot take it."""
         if entry.active >= MAX_STREAMS:
             return False
-        request = request_head(
-            self.head,
-            self.route,
-            self.front.link,
-            raw_path=entry.raw_path,
-            request_id=self.request_id,
-            own_id=self._own_id,
-            via=self.hub.via,
-        )
-        if request is None:
-            self._refuse(BAD_PATH)
-            return True
+        route = self.route
+        lines = route.lines.get(entry.raw_path)
+        if lines is None:
+            lines = request_lines(self.head, route, self.front.link, raw_path=entry.raw_path, via=self.hub.via)
+            if lines is None:
+                self._refuse(BAD_PATH)
+                return True
+            route.lines[entry.raw_path] = lines
+        request = b"%bX-Request-Id: %b\r\n\r\n" % (lines, self.request_id) if self._own_id else lines + b"\r\n"
         try:
             stream = entry.session.open_stream(self)
         except StreamLimit:

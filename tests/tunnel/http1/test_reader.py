@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tunnel.http1 import (
+    BadMessage,
     Framing,
     RequestReader,
     ResponseReader,
