@@ -252,7 +252,7 @@ class Core:
                 self.keepalive.handle(now, self.outbox.control)
             except SessionClosed as error:
                 self._fail(error)
-            if now >= self._next_sweep:
+            if self.error is None and now >= self._next_sweep:
                 self._sweep += 1
                 self._next_sweep = now + self._sweep_every
                 self._sweep_streams()

@@ -264,12 +264,16 @@ class SessionShell(asyncio.Protocol):
     def _on_ended(self, event: StreamEnded) -> None:
         if event.stream.owner is not None:
             event.stream.owner._ended()
+        if not self.core.streams:
+            self._empties.release()
 
     def _on_dropped(self, event: StreamDropped) -> None:
         if event.stream in self._backlog:
             self._backlog.remove(event.stream)
         if event.stream.owner is not None:
             event.stream.owner._dropped(event.error)
+        if not self.core.streams:
+            self._empties.release()
 
     def _on_pong(self, event: PingAnswered) -> None:
         answer = self._pings.pop(event.ping_id, None)
@@ -281,7 +285,9 @@ class SessionShell(asyncio.Protocol):
 
     def _on_over(self, event: SessionEnded) -> None:
         """The one place that fails every waiter."""
-        for core_stream in list(self.core.streams.values()):
+        streams = list(self.core.streams.values())
+        self.core.streams.clear()
+        for core_stream in streams:
             if core_stream.owner is not None:
                 core_stream.owner._session_lost(event.error)
         for line in (self._acceptors, self._openers, self._answers, self._empties):
