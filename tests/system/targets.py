@@ -15,6 +15,7 @@ from typing import Self
 from urllib.parse import parse_qs
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 BLOCK = 64 * 1024
 _BASE = random.Random(7).randbytes(BLOCK)
@@ -295,6 +296,8 @@ class WebSocketTarget:
                     await connection.send("pong")
                 elif path == "/close":
                     await connection.close(int(parse_qs(query)["code"][0]), "as asked")
+        except ConnectionClosed:
+            pass
         finally:
             await connection.wait_closed()
             self.codes.append(connection.close_code)

@@ -152,6 +152,7 @@ async def test_websocket_close_codes_pass_both_ways(plant: Plant) -> None:
                 with pytest.raises(ConnectionClosed):
                     await visitor.recv()
                 assert (visitor.close_code, visitor.close_reason) == (code, "as asked")
+        await until(lambda: len(target.codes) == 4, "the target is through with those")
         target.codes.clear()
         for code in (1000, 1001, 3999):
             visitor = await _ws(plant, "/echo")
