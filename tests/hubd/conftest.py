@@ -79,6 +79,8 @@ class AgentStream(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.eof = True
+        if self.agent.raw:
+            self.transport.write_eof()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -221,9 +223,12 @@ class Visitor:
         self.writer.transport.abort()
 
     async def close(self) -> None:
+        if self.writer.transport.get_write_buffer_size():
+            self.writer.transport.abort()
         self.writer.close()
         try:
-            await self.writer.wait_closed()
+            async with asyncio.timeout(PATIENCE):
+                await self.writer.wait_closed()
         except OSError:
             pass
 
@@ -317,11 +322,15 @@ async def start(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
         return benches[-1]
 
     yield begin
+    try:
+        for bench in benches:
+            await bench.settle()
+    finally:
+        for bench in benches:
+            for agent in bench.agents:
+                agent.session.abort()
+            await bench.app.stop(0.0)
     for bench in benches:
-        await bench.settle()
-        for agent in bench.agents:
-            agent.session.abort()
-        await bench.app.stop(0.0)
         await until(lambda bench=bench: bench.hub.budget.agents == 0)  # type: ignore[misc]
     here = asyncio.current_task()
     await until(lambda: not _mine() - before - {here})

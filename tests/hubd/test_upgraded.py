@@ -167,7 +167,8 @@ async def test_an_idle_upgraded_connection_is_cut(bench):
 
 
 async def test_a_visitor_gone_unseen_is_found(bench):
-    _, visitor, stream, _ = await switched(bench)
+    agent, visitor, stream, _ = await switched(bench)
+    agent.raw = False  # its side stays open
     visitor.writer.write_eof()
     await bench.wait(lambda: stream.eof)
     visitor.reset()
