@@ -378,13 +378,17 @@ class StreamTransport(asyncio.Transport):
             return
         self._over = self._closing = True
         self._stream.owner = None
+        # A protocol mostly knows its transport: without this every stream would be work for the cycle collector.
+        protocol, self._protocol, self._push = self._protocol, _GONE, _GONE.data_received
         try:
-            self._protocol.connection_lost(error)
+            protocol.connection_lost(error)
         except Exception as failure:
             self.session.loop.call_exception_handler(
                 {"message": "connection_lost of a yamux stream raised", "exception": failure, "transport": self}
             )
 
+
+_GONE = asyncio.Protocol()
 
 # What a protocol's class says of itself, looked up once a class: (accepts views, gives credit, is buffered).
 _TRAITS: dict[type, tuple[bool, bool, bool]] = {}
@@ -392,8 +396,5 @@ _TRAITS: dict[type, tuple[bool, bool, bool]] = {}
 
 def _traits(kind: type) -> tuple[bool, bool, bool]:
     buffered = issubclass(kind, asyncio.BufferedProtocol)
-    return (
-        buffered or bool(getattr(kind, "accepts_views", False)),
-        bool(getattr(kind, "gives_credit", False)),
-        buffered,
-    )
+    views = buffered or bool(getattr(kind, "accepts_views", False))
+    return views, bool(getattr(kind, "gives_credit", False)), buffered
