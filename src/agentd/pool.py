@@ -227,6 +227,10 @@ class TargetPool:
         except Exception as error:
             logger.exception("dialling %s failed", self.target.url)
             failure = DialError(INTERNAL, str(error))
+        except asyncio.CancelledError:
+            # uvloop closes a connection whose making is cancelled, and does not tell its protocol.
+            self.open.difference_update(made)
+            raise
         finally:
             self._under_way -= 1
         if failure is None and made[-1] not in self.open:

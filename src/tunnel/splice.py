@@ -50,6 +50,8 @@ class SpliceSide(asyncio.Protocol):
             other.transport.write_eof()
             # TLS closes with its EOF whatever is returned, and warns if asked not to.
             return self.transport.can_write_eof()
+        # No half close (TLS): the end of one direction is the end of both, and nothing more is taken from there.
+        other.eof = True
         other.transport.close()
         return False
 

@@ -21,6 +21,9 @@ from agentd.exchange import Exchange
 from agentd.serve import Server
 from agentd.targets import parse_target
 from agentd.uplink import session_config
+from carrier_api import Registry
+from tunnel.attach import check_upgrade, encode_101
+from tunnel.http1 import RequestHead, RequestReader
 from yamux import Session
 from yamux.carrier import TlsOptions
 from yamux.testing import MemoryPair, Recorder, memory_pair
@@ -254,3 +257,84 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNam
     issued = authority.issue_cert("localhost", "127.0.0.1")
     issued.private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
     yield SimpleNamespace(ca=str(folder / "ca.pem"), server=str(folder / "server.pem"))
+
+
+class Door(asyncio.Protocol):
+    """One connection to a fake hub until its upgrade."""
+
+    def __init__(self, hub: FakeHub) -> None:
+        self.hub = hub
+        self.reader = RequestReader()
+        self.transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.hub.doors.append(self)
+        self.hub.attempts += 1
+
+    def data_received(self, data: bytes) -> None:
+        self.reader.feed(data)
+        head = self.reader.next_head()
+        if head is None or self.hub.silent:
+            return
+        self.hub.heads.append(head)
+        if self.hub.refusal is not None:
+            self.transport.write(self.hub.refusal)
+            return
+        accepted = check_upgrade(head, self.hub.upgrades)
+        extra = [*accepted.headers, *([(b"Tunnel-Hub", b"hubd/test")] if self.hub.named else [])]
+        self.transport.write(encode_101(accepted.token, extra))
+        session = Session(client=False)
+        accepted.framing.start(self.transport, session, self.reader.take_rest())
+        self.hub.sessions.append(session)
+
+
+class FakeHub:
+    """A listener that attaches agents; `refusal` answers them with something else."""
+
+    def __init__(self) -> None:
+        self.registry = Registry.load()
+        self.upgrades = self.registry.upgrades()
+        self.sessions: list[Session] = []
+        self.heads: list[RequestHead] = []
+        self.doors: list[Door] = []
+        self.refusal: bytes | None = None
+        self.silent = False
+        self.named = True
+        self.attempts = 0
+        self.port = 0
+
+    async def start(self, scheme: str = "ws") -> None:
+        url = f"{scheme}://127.0.0.1:{self.port}"
+        carrier = self.registry.for_url(url)
+        self._listener = await carrier.listen(carrier.parse(url), lambda: Door(self), tls=None, backlog=16)
+        self.url = self._listener.addresses[0]
+        self.port = int(self.url.rpartition(":")[2])
+
+    def stop_listening(self) -> None:
+        self._listener.close()
+
+    async def close(self) -> None:
+        self._listener.close()
+        for session in self.sessions:
+            session.abort()
+        for door in self.doors:
+            door.transport.abort()
+        await asyncio.gather(*(session.wait_closed() for session in self.sessions))
+
+    async def ask(self, data: bytes, session: int = -1) -> Reply:
+        seen = Recorder(keep_open=True)
+        self.sessions[session].open_stream(seen)
+        seen.transport.write(data)
+        await seen.until(lambda: seen.eof or seen.closed)
+        if not seen.closed:
+            seen.transport.close()
+        return Reply(seen)
+
+
+@pytest.fixture
+async def hub() -> AsyncIterator[FakeHub]:
+    hub = FakeHub()
+    await hub.start()
+    yield hub
+    await hub.close()

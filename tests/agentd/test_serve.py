@@ -96,7 +96,7 @@ async def test_many_visitors_who_leave_at_once_do_not_end_the_session(rig):
         await client.ended()
 
     await rig.serve(wait)
-    for _ in range(20):
+    for _ in range(8):
         seen = [rig.send(GET) for _ in range(200)]
         await rig.settle(lambda: len(rig.server.open) == 200)
         for one in seen:
