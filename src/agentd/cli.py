@@ -87,9 +87,7 @@ def run(
 def _settings(file: Path | None, flags: dict[str, object], urls: list[str]) -> tuple[AgentConfig, list[Hub], Registry]:
     registry = Registry.load()
     try:
-        loaded = load(
-            AgentConfig, prefix="AGENTD_", file=file, flags=flags, environ=os.environ, flag_names=_FLAG_NAMES
-        )
+        loaded = load(AgentConfig, prefix="AGENTD_", file=file, flags=flags, environ=os.environ, flag_names=_FLAG_NAMES)
     except SettingsError as exc:
         # What is wrong with the URLs shows only once carriers read them, and is to be told with the rest.
         _, more = read_hubs(urls, "any", (), registry)

@@ -30,7 +30,9 @@ def _labels(value: object) -> object:
 
 def _label(text: str) -> str:
     if not _LABEL.fullmatch(text):
-        raise ValueError(f'{text!r} is not a label such as "region=eu-1": letters, digits and . _ / - (: @ in the value)')
+        raise ValueError(
+            f'{text!r} is not a label such as "region=eu-1": letters, digits and . _ / - (: @ in the value)'
+        )
     return text
 
 
@@ -92,15 +94,13 @@ class AgentConfig(Section):
     """Carrier URLs of the hubs to stay connected to, each on its own."""
     id: str | None = None
     """What to attach as. May stand in the URL instead."""
-    target: Annotated[
-        tuple[Annotated[str, AfterValidator(_target)], ...], BeforeValidator(_one_or_more)
-    ] = ()
+    target: Annotated[tuple[Annotated[str, AfterValidator(_target)], ...], BeforeValidator(_one_or_more)] = ()
     """Where the hub may have requests sent, the first one by default. Nothing else is ever connected to."""
     keep_host: bool = False
     """Pass the visitor's Host on instead of the target's."""
-    label: Annotated[
-        tuple[Annotated[str, AfterValidator(_label)], ...], BeforeValidator(_labels)
-    ] = Field(default=(), max_length=MAX_LABELS)
+    label: Annotated[tuple[Annotated[str, AfterValidator(_label)], ...], BeforeValidator(_labels)] = Field(
+        default=(), max_length=MAX_LABELS
+    )
     """``key=value``, told to the hub."""
     token_file: str | None = None
     """File with the token, ``-`` for standard input. Read again for every attempt, so that it can be exchanged."""

@@ -90,9 +90,7 @@ async def _dial_host(target: Target, factory: Factory, timeout: float, tls: TlsO
     failure: OSError | None = None
     for address in await _addresses(target):
         try:
-            await dial_tcp(
-                address, target.port, factory, timeout=timeout, context=context, server_name=target.host
-            )
+            await dial_tcp(address, target.port, factory, timeout=timeout, context=context, server_name=target.host)
             return
         except OSError as exc:
             # A refusal says more than an unreachable network of another address.

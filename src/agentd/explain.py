@@ -37,11 +37,10 @@ def explain_failure(error: Exception, hub: Hub) -> str:
 def _explain_attach(error: AttachFailed, hub: Hub) -> str:
     place, message = hub.place, error.message
     if error.code in ("dial_failed", "dial_timeout"):
-        # The message names host and port itself.
         where = hub.address.authority
         refused = isinstance(error.__cause__, ConnectionRefusedError)
-        hint = f"is hubd running at {where}?" if refused else f"check the address and that {where} can be reached"
-        return f"cannot reach hub {place}: {message}; {hint}"
+        hint = "is hubd running there?" if refused else "check the address, and that nothing on the way blocks it"
+        return f"cannot reach hub {place}: {message.removeprefix(f'cannot connect to {where}: ')}; {hint}"
     if error.code == "tls_failed":
         hint = "if the hub's certificate comes from a private authority, give that authority's file with --ca-file"
         return f"no secure connection to hub {place}: {message}; {hint}"

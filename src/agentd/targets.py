@@ -76,7 +76,9 @@ def parse_target(text: str) -> Target:
         raise ValueError(f"{text!r}: a target starts with http://, https:// or unix://")
     place, slash, base = rest.partition("/")
     if "@" in place or "?" in rest or "#" in rest:
-        raise ValueError(f"{text!r}: a target takes no user, query or fragment; write it like http://127.0.0.1:8080/base")
+        raise ValueError(
+            f"{text!r}: a target takes no user, query or fragment; write it like http://127.0.0.1:8080/base"
+        )
     if not _BASE.fullmatch(slash + base):
         raise ValueError(f"{text!r}: the path has characters that must be percent-encoded")
     if separator and not re.search(r":\d+$", place):

@@ -156,6 +156,7 @@ class Uplink:
         self._terms = terms
         self._server = server
         self._backoff = backoff or Backoff()
+        self._failing = False
         # The present session and those whose hub is leaving.
         self._sessions: set[Session] = set()
         self._leaving: set[asyncio.Task[None]] = set()
@@ -176,7 +177,9 @@ class Uplink:
 
     async def _run(self) -> None:
         while True:
-            logger.info("connecting to %s as %s", self.hub.place, self.hub.agent_id)
+            # Each failure has its own line, which says when the next attempt is.
+            level = logging.DEBUG if self._failing else logging.INFO
+            logger.log(level, "connecting to %s as %s", self.hub.place, self.hub.agent_id)
             delay = await self._once()
             await asyncio.sleep(delay)
             self._step(Step.DUE)
@@ -197,6 +200,7 @@ class Uplink:
             # A carrier plugin's own mistake must not end the agent.
             return self._failed(error, None)
         self._step(Step.ATTACHED)
+        self._failing = False
         began = asyncio.get_running_loop().time()
         self._greet()
         await self._stay(session)
@@ -240,6 +244,7 @@ class Uplink:
 
     def _failed(self, error: Exception, wished: float | None) -> float:
         self._step(Step.FAILED)
+        self._failing = True
         delay = self._backoff.next(wished)
         logger.warning("%s; trying again in %.1f s", explain_failure(error, self.hub), delay)
         return delay

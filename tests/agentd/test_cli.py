@@ -82,7 +82,9 @@ async def test_version(agentd):
 async def test_run_prints_each_step_and_ends_cleanly(rig, hub, agentd, scheme):
     target = await rig.target(hello)
     url = hub.url.replace("ws", scheme)
-    command = await agentd("run", "--hub", url, "--id", "a", "--target", target.url, "--target", "http://127.0.0.1:9000")
+    command = await agentd(
+        "run", "--hub", url, "--id", "a", "--target", target.url, "--target", "http://127.0.0.1:9000"
+    )
     assert f"serving target {target.url} by default; also http://127.0.0.1:9000" in await command.line("serving")
     assert f"connecting to {url} as a" in await command.line("connecting")
     carrier = "websocket" if scheme == "ws" else "tcp"
@@ -126,7 +128,7 @@ async def test_unreachable_hub_is_told_and_retried(rig, hub, agentd):
     hub.stop_listening()
     command = await agentd("run", "--hub", hub.url, "--id", "a", "--target", "http://127.0.0.1:1")
     line = await command.line("cannot reach hub")
-    assert f"is hubd running at 127.0.0.1:{hub.port}?; trying again in" in line
+    assert "connection refused; is hubd running there?; trying again in" in line
     await hub.start()
     await command.line("connected as a")
     command.process.send_signal(signal.SIGTERM)

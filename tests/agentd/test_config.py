@@ -23,13 +23,24 @@ def test_all_faults_at_once():
     with pytest.raises(SettingsError) as caught:
         read(flags, {"AGENTD_TARGETS": "x"})
     text = str(caught.value)
-    for part in ("--id", "'a b'", "ftp://x", "'no' is not a label", "--log-format", "--timeouts-dial", "AGENTD_TARGETS", "hub"):
+    for part in (
+        "--id",
+        "'a b'",
+        "ftp://x",
+        "'no' is not a label",
+        "--log-format",
+        "--timeouts-dial",
+        "AGENTD_TARGETS",
+        "hub",
+    ):
         assert part in text
 
 
 def test_layers(tmp_path):
     file = tmp_path / "agent.toml"
-    file.write_text('hub = "tcp://h:1"\ntarget = ["http://a:1", "x=unix:///s"]\n[label]\nzone = "b"\n[timeouts]\nidle = "5m"\n')
+    file.write_text(
+        'hub = "tcp://h:1"\ntarget = ["http://a:1", "x=unix:///s"]\n[label]\nzone = "b"\n[timeouts]\nidle = "5m"\n'
+    )
     config = read({"id": "flag"}, {"AGENTD_ID": "env", "AGENTD_TIMEOUTS__DIAL": "3s"}, file)
     assert (config.hub, config.id, config.label) == (("tcp://h:1",), "flag", ("zone=b",))
     assert (config.timeouts.idle, config.timeouts.dial) == (300, 3)

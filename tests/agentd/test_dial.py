@@ -124,13 +124,16 @@ async def test_d9_timeout():
 
 
 @pytest.mark.parametrize(
-    "address", ["169.254.169.254", "fe80::1", "fe80::1%eth0", "::ffff:127.0.0.1", "0.0.0.0", "::", "224.0.0.1", "255.255.255.255"]
+    "address",
+    ["169.254.169.254", "fe80::1", "fe80::1%eth0", "::ffff:127.0.0.1", "0.0.0.0", "::", "224.0.0.1", "255.255.255.255"],
 )
 def test_f16_addresses_no_name_may_lead_to(address):
     assert is_denied(address)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "192.168.1.1", "8.8.8.8", "::1", "fd00::1", "2001:4860::1"])
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "10.0.0.1", "192.168.1.1", "8.8.8.8", "::1", "fd00::1", "2001:4860::1"]
+)
 def test_f16_addresses_names_do_lead_to(address):
     assert not is_denied(address)
 

@@ -436,12 +436,17 @@ async def test_b23_hop_by_hop_fields_go_neither_way(rig):
     async def answer(client):
         await client.head()
         await client.send(
-            ok(b"", b"Keep-Alive: 5\r\nProxy-Authenticate: x\r\nConnection: X-Secret\r\nX-Secret: s\r\nTunnel-Error: y\r\n")
+            ok(
+                b"",
+                b"Keep-Alive: 5\r\nProxy-Authenticate: x\r\nConnection: X-Secret\r\nX-Secret: s\r\nTunnel-Error: y\r\n",
+            )
         )
         await client.ended()
 
     target = await rig.serve(answer)
-    request = GET[:-2] + b"TE: trailers\r\nProxy-Authorization: x\r\nKeep-Alive: 5\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\n"
+    request = (
+        GET[:-2] + b"TE: trailers\r\nProxy-Authorization: x\r\nKeep-Alive: 5\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\n"
+    )
     reply = await rig.ask(request)
     for name in (b"te:", b"proxy-authorization", b"keep-alive", b"x-hop", b"connection"):
         assert name not in target.heads[0].lower()

@@ -23,9 +23,12 @@ def failed(code: str, message: str, cause: Exception | None = None) -> AttachFai
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (failed("dial_failed", "connection refused", ConnectionRefusedError()), ["wss://hub.example:8443", "is hubd running"]),
+        (
+            failed("dial_failed", "connection refused", ConnectionRefusedError()),
+            ["wss://hub.example:8443", "is hubd running"],
+        ),
         (failed("dial_failed", "cannot resolve hub.example"), ["cannot resolve", "check the address"]),
-        (failed("dial_timeout", "no connection within 15 s"), ["within 15 s", "can be reached"]),
+        (failed("dial_timeout", "no connection within 15 s"), ["within 15 s", "nothing on the way"]),
         (failed("tls_failed", "not trusted"), ["not trusted", "--ca-file"]),
         (failed("insecure_carrier", "not encrypted"), ["no token is sent", "wss://"]),
         (failed("bad_tls", "cannot use CA file x"), ["cannot use CA file x"]),

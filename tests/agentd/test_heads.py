@@ -58,7 +58,9 @@ def test_forwarded_host_of_the_hub_is_passed_on():
 
 
 def test_origin_host_is_what_was_asked_for():
-    head = target_head(request(b"X-Proxy-Host: APP.internal:8080\r\nX-Origin-Host: forged\r\n"), TARGET, keep_host=False)
+    head = target_head(
+        request(b"X-Proxy-Host: APP.internal:8080\r\nX-Origin-Host: forged\r\n"), TARGET, keep_host=False
+    )
     assert head.count(b"X-Origin-Host") == 1
     assert b"X-Origin-Host: APP.internal:8080\r\n" in head
 
@@ -94,7 +96,9 @@ def test_upgrade_is_asked_for():
 
 
 def test_response_for_the_stream():
-    head = response(b"HTTP/1.0 200 Anything\r\nContent-Length: 007\r\nConnection: keep-alive\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n")
+    head = response(
+        b"HTTP/1.0 200 Anything\r\nContent-Length: 007\r\nConnection: keep-alive\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n"
+    )
     assert lines(stream_head(head, chunked=False)) == [
         b"HTTP/1.1 200 OK", b"Set-Cookie: a", b"Set-Cookie: b", b"Content-Length: 7",
     ]  # fmt: skip
@@ -113,7 +117,12 @@ def test_informational_heads():
 
 @pytest.mark.parametrize(
     ("fields", "wanted"),
-    [(b"x-request-ID: abc\r\n", b"abc"), (b"", b""), (b'X-Request-Id: "\r\n', b""), (b"X-Request-Id: " + b"a" * 200 + b"\r\n", b"")],
+    [
+        (b"x-request-ID: abc\r\n", b"abc"),
+        (b"", b""),
+        (b'X-Request-Id: "\r\n', b""),
+        (b"X-Request-Id: " + b"a" * 200 + b"\r\n", b""),
+    ],
 )
 def test_request_ids(fields, wanted):
     assert request_id_of(request(fields)) == wanted

@@ -53,4 +53,6 @@ def test_all_faults_at_once(registry):
 def test_f17_the_hub_is_no_target(registry):
     targets = [parse_target("http://h:1"), parse_target("http://h:2"), parse_target("unix:///s")]
     _, faults = read_hubs(["ws://h:1"], "a", targets, registry)
-    assert [str(fault) for fault in faults] == ["--target: http://h:1 is the hub itself: requests would go round in circles"]
+    assert [str(fault) for fault in faults] == [
+        "--target: http://h:1 is the hub itself: requests would go round in circles"
+    ]

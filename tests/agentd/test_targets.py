@@ -10,7 +10,13 @@ from agentd.targets import allow_list, normal_name, parse_target
     [
         ("http://127.0.0.1:8881", "127.0.0.1:8881", b"127.0.0.1:8881", b"", (b"127.0.0.1:8881",)),
         ("127.0.0.1:8881", "127.0.0.1:8881", b"127.0.0.1:8881", b"", (b"127.0.0.1:8881",)),
-        ("http://Files.Internal", "files.internal:80", b"files.internal", b"", (b"files.internal:80", b"files.internal")),
+        (
+            "http://Files.Internal",
+            "files.internal:80",
+            b"files.internal",
+            b"",
+            (b"files.internal:80", b"files.internal"),
+        ),
         ("https://h/", "h:443", b"h", b"", (b"h:443", b"h")),
         ("https://h:80", "h:80", b"h:80", b"", (b"h:80",)),
         ("http://h:1/base/x/", "h:1", b"h:1", b"/base/x", (b"h:1",)),
@@ -56,7 +62,15 @@ def test_allow_list():
 
 @pytest.mark.parametrize(
     ("asked", "name"),
-    [(b"H:1", b"h:1"), (b"h.:1", b"h:1"), (b"h:01", b"h:1"), (b"Web", b"web"), (b"a b", b"a b"), (b"", b""), (b"127.1:1", b"127.1:1")],
+    [
+        (b"H:1", b"h:1"),
+        (b"h.:1", b"h:1"),
+        (b"h:01", b"h:1"),
+        (b"Web", b"web"),
+        (b"a b", b"a b"),
+        (b"", b""),
+        (b"127.1:1", b"127.1:1"),
+    ],
 )
 def test_spellings_of_one_name(asked, name):
     assert normal_name(asked) == name

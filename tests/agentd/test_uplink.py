@@ -144,7 +144,7 @@ async def test_hub_that_is_not_there(rig, hub, uplink, caplog):
     text = caplog.records[0].getMessage()
     assert f"cannot reach hub tcp://127.0.0.1:{port}" in text
     assert "connection refused" in text
-    assert f"is hubd running at 127.0.0.1:{port}?" in text
+    assert "is hubd running there?" in text
 
 
 async def test_hub_that_says_nothing(rig, hub, uplink, caplog):
