@@ -16,7 +16,10 @@ class Joined:
     def __init__(self, link=CLEAN, **options):
         self.left, self.right = Recorder(keep_open=True), Recorder(keep_open=True)
         inner_left, inner_right = Recorder(), Recorder()
-        self.pairs: list[MemoryPair] = [memory_pair(self.left, inner_left, link), memory_pair(self.right, inner_right, link)]
+        self.pairs: list[MemoryPair] = [
+            memory_pair(self.left, inner_left, link),
+            memory_pair(self.right, inner_right, link),
+        ]
         self.ended: list[Splice] = []
         self.splice = Splice(inner_left.transport, inner_right.transport, on_end=self.ended.append, **options)
 
@@ -142,7 +145,6 @@ async def test_what_was_read_before_may_fill_a_side():
     assert joined.splice.right.transport.is_reading()
     joined.splice.abort()
     await joined.over()
-
 
 
 async def test_without_half_close_an_eof_ends_both_ways():
