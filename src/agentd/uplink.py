@@ -52,6 +52,8 @@ def session_config(streams: int) -> Config:
         keepalive_interval=15.0,
         keepalive_timeout=15.0,
         max_inbound_streams=streams,
+        # Streams are accepted as they are read, and one read may bring hundreds.
+        accept_backlog=streams,
         # The hub opens one stream a request and resets those whose visitor left. A crowd that leaves at once is no
         # attack, and the hub is the side we trust with our requests anyway.
         reset_burst=100_000,

@@ -6,6 +6,7 @@ Who may attach is decided by a callable given to the desk; everything before and
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import re
 from collections import deque
@@ -22,7 +23,7 @@ from hubd.reasons import (
     NOT_FOUND,
     Reason,
 )
-from hubd.sessions import AgentSession
+from hubd.sessions import MAX_STREAMS, AgentSession
 from tunnel.attach import Accepted, check_upgrade, encode_101, parse_attach_path
 from tunnel.version import VERSION
 from yamux import Config, Session
@@ -40,6 +41,8 @@ SESSION = Config(
     keepalive_interval=15.0,
     keepalive_timeout=15.0,
 )
+# Agents that say which instance they are acknowledge streams as they arrive. Others queue up to 256 and reset the rest.
+PROMPT_SESSION = dataclasses.replace(SESSION, max_unacked=MAX_STREAMS)
 # Streams an agent may have refused before its session ends: nothing that works opens any here.
 CHURN_LIMIT = 200
 CHURN_SECONDS = 10.0
@@ -189,7 +192,7 @@ class AttachDesk:
         churn = _Churn(hub.loop.time)
         session = Session(
             client=False,
-            config=SESSION,
+            config=SESSION if request.instance is None else PROMPT_SESSION,
             stream_factory=lambda: RefusedStream(lambda: churn.note(session)),
             on_close=lambda _: self._ended(entry),
         )
