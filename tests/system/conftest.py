@@ -15,22 +15,23 @@ import trustme
 from tests.system.harness import ROOT, System, free_port, listening
 from tests.system.relay import Relay
 from tests.system.targets import Target, WebSocketTarget
+from tests.system.visitors import Visitor
 
-CARRIERS = ("ws", "ws-raw", "tcp", "tls", "unix")
+CARRIERS = ("ws", "ws-raw", "wss", "tcp", "tls", "unix")
 
 
 @dataclass
 class Plant:
-    """A hub, one agent ``a`` on it, and the agent's targets, which run only where a test says so.
+    """A hub, one agent on it, and the agent's targets, which run only where a test says so.
 
     Attributes:
-        carrier: what the agent attached over.
+        agent: its id.
         http: socket of the agent's default target.
         ws: socket of its second target.
     """
 
     system: System
-    carrier: str
+    agent: str
     http: socket.socket
     ws: socket.socket
 
@@ -42,6 +43,10 @@ class Plant:
     def target(self) -> Target:
         """The default target, for ``async with``."""
         return Target(self.http)
+
+    def visitor(self) -> Visitor:
+        """A connection to the hub whose paths lead to this agent."""
+        return Visitor(self.port, self.agent)
 
     def websocket(self) -> WebSocketTarget:
         """The second target."""
@@ -93,48 +98,53 @@ def sockets() -> Iterator[list[socket.socket]]:
         yield found
 
 
-def _plant(carrier: str, request: pytest.FixtureRequest, stack: ExitStack) -> Plant:
-    factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
-    folder = factory.mktemp(carrier)
-    http, ws = stack.enter_context(listening(2))
-    system = System(folder)
-    hub: list[str] = []
-    url, agent = f"ws://127.0.0.1:{system.port}", ()
-    if carrier == "ws-raw":
-        url = f"ws://127.0.0.1:{stack.enter_context(Relay(system.port, raw=True)).port}"
-    elif carrier == "tcp":
-        url = f"tcp://127.0.0.1:{system.port}"
-    elif carrier == "tls":
-        files: Path = request.getfixturevalue("certificates")
-        port = free_port()
-        hub = [
-            "--tls-listen",
-            f"127.0.0.1:{port}",
-            "--tls-cert",
-            str(files / "hub.pem"),
-            "--tls-key",
-            str(files / "hub.key"),
-        ]
-        url, agent = f"tls://127.0.0.1:{port}", ("--ca-file", str(files / "ca.pem"))
-    elif carrier == "unix":
-        system.paths.append(request.getfixturevalue("unix_plugin"))
-        url = f"unix://{folder}/hub.sock"
-        hub = ["--carrier", url]
-    stack.enter_context(system)
-    system.start_hub(*hub)
-    system.start_agent("a", f"http://{address(http)}", f"http://{address(ws)}", url=url, arguments=agent)
-    return Plant(system, carrier, http, ws)
+@pytest.fixture(scope="module")
+def crossing(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Path, unix_plugin: Path
+) -> Iterator[dict[str, Plant]]:
+    """One hub with an agent over each carrier side by side; ids are the carriers' names."""
+    with ExitStack() as stack:
+        folder = tmp_path_factory.mktemp("crossing")
+        system = System(folder)
+        system.paths.append(unix_plugin)
+        tls, unix = free_port(), f"unix://{folder}/hub.sock"
+        raw = stack.enter_context(Relay(system.port, raw=True))
+        stack.enter_context(system)
+        system.start_hub(
+            "--tls-listen", f"127.0.0.1:{tls}", "--tls-cert", str(certificates / "hub.pem"),
+            "--tls-key", str(certificates / "hub.key"), "--carrier", unix,
+        )  # fmt: skip
+        urls = {
+            "ws": f"ws://127.0.0.1:{system.port}",
+            "ws-raw": f"ws://127.0.0.1:{raw.port}",
+            "wss": f"wss://localhost:{tls}",
+            "tcp": f"tcp://127.0.0.1:{system.port}",
+            "tls": f"tls://127.0.0.1:{tls}",
+            "unix": unix,
+        }
+        plants = {}
+        for carrier, url in urls.items():
+            http, ws = stack.enter_context(listening(2))
+            more = ("--ca-file", str(certificates / "ca.pem")) if carrier in ("tls", "wss") else ()
+            targets = (f"http://{address(http)}", f"http://{address(ws)}")
+            system.start_agent(carrier, *targets, url=url, arguments=more, wait=False)
+            plants[carrier] = Plant(system, carrier, http, ws)
+        for carrier in urls:
+            system.wait_attached(carrier)
+        assert raw.hidden == 1, "the session behind the relay is a raw one"
+        yield plants
 
 
 @pytest.fixture(scope="module", params=CARRIERS)
-def plant(request: pytest.FixtureRequest) -> Iterator[Plant]:
-    """A running system over each carrier in turn."""
-    with ExitStack() as stack:
-        yield _plant(request.param, request, stack)
+def plant(request: pytest.FixtureRequest, crossing: dict[str, Plant]) -> Plant:
+    """The agent of each carrier in turn, all on the same hub."""
+    return crossing[request.param]
 
 
 @pytest.fixture(scope="module")
-def ws_plant(request: pytest.FixtureRequest) -> Iterator[Plant]:
-    """A running system over the default carrier."""
-    with ExitStack() as stack:
-        yield _plant("ws", request, stack)
+def ws_plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    """A hub and an agent ``a`` over the default carrier."""
+    with listening(2) as (http, ws), System(tmp_path_factory.mktemp("plant")) as system:
+        system.start_hub()
+        system.start_agent("a", f"http://{address(http)}", f"http://{address(ws)}")
+        yield Plant(system, "a", http, ws)

@@ -21,6 +21,7 @@ class Relay:
     Attributes:
         accepted: connections so far.
         passed: bytes passed on so far, both ways.
+        hidden: offers of the subprotocol taken out so far.
     """
 
     def __init__(self, port: int, *, raw: bool = False) -> None:
@@ -29,7 +30,7 @@ class Relay:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self.accepted = 0
-        self.passed = 0
+        self.passed = self.hidden = 0
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._going = threading.Event()

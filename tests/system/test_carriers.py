@@ -4,23 +4,44 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import AsyncExitStack
 
 import pytest
 from tests.system.conftest import Plant
 from tests.system.harness import DEADLINE, settle_fds, until
 from tests.system.targets import Call, digest_of
-from tests.system.visitors import Cut, Visitor, fetch
+from tests.system.visitors import Cut, fetch
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 MIB = 2**20
 
 
+async def test_all_carriers_side_by_side(crossing: dict[str, Plant]) -> None:
+    """One hub, an agent over each carrier, everything at once."""
+    size = 4 * MIB
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(asyncio.timeout(2 * DEADLINE))
+        targets = {name: await stack.enter_async_context(plant.target()) for name, plant in crossing.items()}
+
+        async def visit(plant: Plant) -> None:
+            async with plant.visitor() as visitor:
+                answer = await visitor.upload(visitor.url("/upload"), size)
+                assert answer.body.decode() == f"{size} {digest_of(size)}"
+                visitor.write_head("GET", visitor.url(f"/download?size={size}"))
+                assert (await visitor.digest()).digest == digest_of(size)
+                for number in range(20):
+                    assert (await visitor.get(f"/echo?n={number}")).json["target"] == f"/echo?n={number}"
+
+        await asyncio.gather(*(visit(plant) for plant in crossing.values() for _ in range(2)))
+        assert {name: len(target.calls) for name, target in targets.items()} == dict.fromkeys(crossing, 44)
+
+
 async def test_small_requests_side_by_side(plant: Plant) -> None:
     async with plant.target() as target, asyncio.timeout(DEADLINE):
 
         async def visit(number: int) -> None:
-            async with Visitor(plant.port) as visitor:
+            async with plant.visitor() as visitor:
                 for turn in range(5):
                     answer = await visitor.request("POST", visitor.url(f"/echo?n={number}.{turn}"), b"x" * number)
                     assert (answer.status, answer.json["size"]) == (200, number)
@@ -36,13 +57,13 @@ async def test_bodies_arrive_whole_both_ways(plant: Plant) -> None:
     async with plant.target(), asyncio.timeout(DEADLINE):
 
         async def down(query: str) -> None:
-            async with Visitor(plant.port) as visitor:
+            async with plant.visitor() as visitor:
                 visitor.write_head("GET", visitor.url(f"/download?size={size}{query}"))
                 answer = await visitor.digest()
                 assert (answer.size, answer.digest) == (size, expected)
 
         async def up(chunked: bool) -> None:
-            async with Visitor(plant.port) as visitor:
+            async with plant.visitor() as visitor:
                 answer = await visitor.upload(visitor.url("/upload"), size, chunked=chunked)
                 assert answer.body.decode() == f"{size} {expected}"
 
@@ -71,7 +92,7 @@ async def test_each_event_arrives_before_the_next_is_written(plant: Plant) -> No
     async with plant.target() as target:
         target.on("/events", events)
         for query in ("", "?chunked=1"):
-            async with asyncio.timeout(DEADLINE), Visitor(plant.port) as visitor:
+            async with asyncio.timeout(DEADLINE), plant.visitor() as visitor:
                 visitor.write_head("GET", visitor.url("/events" + query))
                 response = await visitor.head()
                 assert response.headers["content-type"] == "text/event-stream"
@@ -90,7 +111,7 @@ async def test_request_chunks_reach_the_target_one_by_one(plant: Plant) -> None:
             arrived.put_nowait(piece)
         await call.answer("200 OK", b"done")
 
-    async with plant.target() as target, asyncio.timeout(DEADLINE), Visitor(plant.port) as visitor:
+    async with plant.target() as target, asyncio.timeout(DEADLINE), plant.visitor() as visitor:
         target.on("/listen", listen)
         visitor.write_head("POST", visitor.url("/listen"), "Transfer-Encoding: chunked")
         for number in range(10):
@@ -106,7 +127,7 @@ async def test_a_cut_response_never_looks_complete(plant: Plant, mode: str) -> N
     """A reset is an error in every framing; FIN ends only a body without one."""
     async with plant.target(), asyncio.timeout(DEADLINE):
         for query in (f"?mode={mode}&reset=1", f"?mode={mode}"):
-            async with Visitor(plant.port) as visitor:
+            async with plant.visitor() as visitor:
                 visitor.write_head("GET", visitor.url("/cut" + query))
                 if mode == "close" and "reset" not in query:
                     assert len((await visitor.response()).body) == 100_000
@@ -119,11 +140,11 @@ async def test_a_cut_response_never_looks_complete(plant: Plant, mode: str) -> N
                 else:
                     # The reset may have overtaken the head on its way to the agent.
                     assert (response.status, response.json["code"]) == (502, response.json["code"])
-        assert (await fetch(plant.port, "/hello")).status == 200
+        assert (await fetch(plant.port, "/hello", agent=plant.agent)).status == 200
 
 
 async def _ws(plant: Plant, path: str) -> ClientConnection:
-    url = f"ws://127.0.0.1:{plant.port}/api/v1/proxy/a{path}"
+    url = f"ws://127.0.0.1:{plant.port}/api/v1/proxy/{plant.agent}{path}"
     url += ("&" if "?" in path else "?") + "x-proxy-host={}:{}".format(*plant.ws.getsockname())
     return await connect(url, compression=None, proxy=None, max_size=4 * MIB, ping_interval=None, open_timeout=DEADLINE)
 
