@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from agentd.exchange import Exchange
-from agentd.heads import request_id_of
+from agentd.memory import Memory
 from agentd.pool import TargetConnection, TargetPool
 from agentd.reasons import LEFT, STALLED, Reason
 from agentd.targets import Target, allow_list, normal_name
@@ -48,6 +48,7 @@ class Server:
         default: pool for requests that name no target; None serves none.
         hold: bytes of a request kept for a second try, or until there is a connection.
         errors: exchanges that failed, by code.
+        memory: requests that may come again.
         served: exchanges answered by a target, upgrades included.
         retries: requests sent a second time.
         draining: no stream will come any more.
@@ -73,6 +74,7 @@ class Server:
         self.served = self.retries = 0
         self.draining = False
         self.quiet = asyncio.Event()
+        self.memory = Memory()
         self._rejects = RejectLog(logger)
         self._readers: list[RequestReader] = []
         self.pools = [
@@ -157,7 +159,7 @@ class Server:
         if reason is LEFT:
             # Visitors leave all the time; the hub keeps the log of it.
             return
-        request_id = request_id_of(exchange.head).decode("ascii")
+        request_id = exchange.request_id.decode("ascii")
         self._rejects.reject(
             reason.code, reason.message, level=logging.WARNING,
             target=exchange.target_name, detail=detail, request_id=request_id,
