@@ -73,6 +73,15 @@ def stream_head(response: ResponseHead, *, chunked: bool) -> bytes:
         response: as read from the target.
         chunked: its body goes out in chunks.
     """
+    if response.memo is None:
+        response.memo = {}
+    made: bytes | None = response.memo.get(chunked)
+    if made is None:
+        made = response.memo[chunked] = _stream_head(response, chunked=chunked)
+    return made
+
+
+def _stream_head(response: ResponseHead, *, chunked: bool) -> bytes:
     lines = [STATUS_LINES[response.status]]
     lines += map(b": ".join, response.fields)
     if chunked:
