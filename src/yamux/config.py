@@ -49,7 +49,8 @@ class Config:
     """Seconds without a single byte from the peer after a ping before the session counts as dead."""
 
     stream_open_timeout: float = 75.0
-    """Seconds until an opened stream that the peer never acknowledged is reset. The reference's figure."""
+    """Seconds until an opened stream that the peer neither acknowledged nor sent anything on is reset. The reference's
+    figure."""
 
     open_timeout_ends_session: bool = False
     """End the whole session then, as the reference does, instead of that one stream."""
@@ -59,7 +60,8 @@ class Config:
     the session."""
 
     stream_close_timeout: float = 300.0
-    """Seconds a stream may wait for the peer's FIN after ours before it is reset. The reference's figure."""
+    """Seconds a stream may wait for the peer's FIN after ours, or for credit to send ours, without any sign that the
+    peer is at it, before it is reset. The reference's figure; there it runs whatever the peer does."""
 
     idle_frames_per_second: float = 1000.0
     """Frames that carry nothing (pings, empty data, needless updates, refused opens) before the session ends, as a rate
@@ -88,9 +90,11 @@ class Config:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.max_frame < self.shared_frame:
             raise ValueError("max_frame must not be smaller than shared_frame")
-        for name in ("keepalive_interval", "keepalive_timeout", "stream_open_timeout", "stream_close_timeout"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.keepalive_interval < 0:
+            raise ValueError(f"keepalive_interval must not be negative, got {self.keepalive_interval}")
+        for name in ("keepalive_timeout", "stream_open_timeout", "accept_timeout", "stream_close_timeout"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
 
 
 DEFAULT = Config()

@@ -10,12 +10,12 @@ holds. A frame is checked against every rule before it touches any table.
 from __future__ import annotations
 
 from .config import INITIAL_WINDOW
-from .core import Core
+from .core import MAX_CONTROL_FRAMES, Core
 from .corestream import CoreStream
-from .errors import ProtocolError, RemoteGoAway, SessionClosed, WindowExceeded
+from .errors import FloodDetected, ProtocolError, RemoteGoAway, SessionClosed, WindowExceeded
 from .events import DataReceived, Event, GoAwayReceived, PingAnswered, StreamEnded
 from .frames import ACK, DATA, FIN, GO_AWAY, HEADER_SIZE, PING, RST, SYN, WINDOW_UPDATE, unpack_from
-from .streamstate import ANSWERED_ENDED, ENDED, RECV_ACK, RECV_DATA, RECV_FIN, REFUSED
+from .streamstate import ANSWERED_ENDED, ENDED, NOTHING, RECV_ACK, RECV_DATA, RECV_FIN, REFUSED
 
 # A window update below this on a stream that has all its initial credit does nothing for anybody.
 SMALL_UPDATE = 1024
@@ -59,6 +59,8 @@ class Connection(Core):
         self.keepalive.bytes_in += len(data)
         try:
             self._parse(data)
+            if len(self.outbox.control) > MAX_CONTROL_FRAMES:
+                raise FloodDetected("the peer sends and does not read")
         except (ProtocolError, RemoteGoAway) as error:
             self._fail(error)
         events = self._events
@@ -109,6 +111,10 @@ class Connection(Core):
                         events.append(DataReceived(stream, memoryview(data)[pos:stop]))
                     pos = stop
                     continue
+            elif kind == WINDOW_UPDATE:
+                self.frames_in += 1
+                self._window_update(flags, stream_id, length)
+                continue
             self._frame(kind, flags, stream_id, length)
             if self._body_left:
                 pos = self._body(data, pos, end)
@@ -162,23 +168,22 @@ class Connection(Core):
             self._drain(length)
             return
         if flags & RST:
-            self._drain_left += length
-            self._drain(length)
             self._reset_by_peer(stream, 0)
+            self._drain(length)
             return
         if length and self._move(stream, RECV_DATA) is REFUSED:
             self._drain(length)
             self._reset_here(stream, f"the peer sent data on stream {stream_id} after ending it")
+            self._churn.take()
             return
         if length > stream.recv_credit:
             raise WindowExceeded(f"{length} bytes on stream {stream_id}, whose credit is {stream.recv_credit}")
+        if not length:
+            if not self._flags(stream, ack=bool(flags & ACK), fin=bool(flags & FIN)) and not flags & SYN:
+                self._idle.take()
+            return
         if flags & ACK:
             self._flags(stream, ack=True, fin=False)
-        if not length:
-            if not flags:
-                self._idle.take()
-            self._flags(stream, ack=False, fin=bool(flags & FIN))
-            return
         stream.recv_credit -= length
         stream.unread += length
         self._body_stream = stream
@@ -197,20 +202,24 @@ class Connection(Core):
             if flags == FIN:
                 if self._move(stream, RECV_FIN) in _ENDINGS:
                     self._events.append(StreamEnded(stream))
+                else:
+                    self._idle.take()
                 return
             if flags == ACK:
-                self._move(stream, RECV_ACK)
+                if self._move(stream, RECV_ACK) is NOTHING:
+                    self._idle.take()
                 return
         if flags & RST:
             self._reset_by_peer(stream, length)
             return
-        if not flags and (not length or (length < SMALL_UPDATE and stream.send_credit >= INITIAL_WINDOW)):
-            self._idle.take()
+        useful = length >= SMALL_UPDATE or (length and stream.send_credit < INITIAL_WINDOW)
         stream.add_send_credit(length)
         if stream.pending_bytes:
             self.outbox.enqueue(stream)
-        if flags:
-            self._flags(stream, ack=bool(flags & ACK), fin=bool(flags & FIN))
+        if flags and self._flags(stream, ack=bool(flags & ACK), fin=bool(flags & FIN)):
+            return
+        if not useful and not flags & SYN:
+            self._idle.take()
 
     def _late(self) -> None:
         """A frame of a stream that is over is late and harmless; only too many of them are not."""

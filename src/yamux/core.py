@@ -28,8 +28,9 @@ from .streamstate import (
     ANSWERED_ENDED,
     ENDED,
     LOCAL_ENDED,
+    MOVES,
+    NOTHING,
     OVER,
-    READABLE,
     RECV_ACK,
     RECV_FIN,
     RECV_RST,
@@ -37,19 +38,16 @@ from .streamstate import (
     SEND_ACK,
     SEND_FIN,
     SEND_RST,
-    TRANSITIONS,
     UNACCEPTED,
     UNANSWERED,
     WRITABLE,
     Input,
     Outcome,
-    State,
 )
 
 LAST_ID: Final = 0xFFFF_FFFD
 
-# Data taken per call of data_to_send. Four full frames: enough to keep a fast pipe busy for a loop turn, little enough
-# that a pong asked for meanwhile does not wait.
+# Data taken per call of data_to_send: keeps a fast pipe busy for a turn of the loop, and no pong waits long behind it.
 TURN_BYTES: Final = 256 * 1024
 
 # Late frames that are expected on a stream after it has ended: an update, a FIN, an RST, and one to spare.
@@ -58,20 +56,9 @@ LATE_FRAMES_PER_STREAM: Final = 4
 # Refusals that may wait unsent before the peer, which is not reading them, is taken for an attacker.
 MAX_OWED_REPLIES: Final = 1024
 
-_State = tuple[State, Outcome, bool, bool, bool, bool]
-
-
-def _compile() -> list[list[_State | None]]:
-    """Flatten the table for lookup by two indices, with what follows from each move worked out once."""
-    rows: list[list[_State | None]] = [[None] * len(Input) for _ in State]
-    for (before, what), (after, outcome) in TRANSITIONS.items():
-        answered = before in UNANSWERED and after not in UNANSWERED
-        accepted = before in UNACCEPTED and after not in UNACCEPTED
-        rows[before][what] = (after, outcome, after in READABLE, answered, accepted, after in OVER)
-    return rows
-
-
-_MOVES: Final = _compile()
+# Control frames of any kind that may wait unsent before a peer that goes on sending is taken for one that does not
+# read. A full table of streams has fewer to send; it is less than a megabyte.
+MAX_CONTROL_FRAMES: Final = 16 * 1024
 
 
 class Core:
@@ -85,6 +72,7 @@ class Core:
         self.report_answers = False
         self.remote_go_away = False
         self.local_go_away = False
+        self.closing = False
         self.unacked = 0
         self.unaccepted = 0
         self.inbound = 0
@@ -105,20 +93,25 @@ class Core:
         self._drain_left = config.drain_budget
         self._late_left = LATE_FRAMES_PER_STREAM
         self._sweep = 0
-        self._sweep_every = max(0.05, min(5.0, config.stream_open_timeout / 4, config.stream_close_timeout / 4))
+        shortest = min(config.stream_open_timeout, config.stream_close_timeout, config.accept_timeout)
+        self._sweep_every = max(0.05, min(5.0, shortest / 4))
         self._next_sweep = clock() + self._sweep_every
 
     # -- commands ----------------------------------------------------------------------------------------------------
 
     @property
+    def _takes_opens(self) -> bool:
+        return self.error is None and not self.remote_go_away and not self.closing and self._next_id <= LAST_ID
+
+    @property
     def can_open(self) -> bool:
         """Whether ``open_stream`` would succeed now."""
-        return (
-            self.error is None
-            and not self.remote_go_away
-            and self.unacked < self.config.max_unacked
-            and self._next_id <= LAST_ID
-        )
+        return self.unacked < self.config.max_unacked and self._takes_opens
+
+    @property
+    def is_full(self) -> bool:
+        """Whether an open only has to wait until the peer has answered another."""
+        return self.unacked >= self.config.max_unacked and self._takes_opens
 
     def open_stream(self) -> CoreStream:
         """Open a stream; its SYN leaves with the next ``data_to_send`` and data may follow at once.
@@ -127,6 +120,8 @@ class Core:
         """
         if self.error is not None:
             raise SessionClosed(f"session closed: {self.error}")
+        if self.closing:
+            raise SessionClosed("the session is being closed here")
         if self.remote_go_away:
             raise RemoteGoAway("the peer takes no new streams")
         config = self.config
@@ -151,7 +146,8 @@ class Core:
         if stream.state in UNACCEPTED:
             self._move(stream, SEND_ACK)
             self.streams_accepted += 1
-            delta = stream.window - INITIAL_WINDOW
+            # What was consumed before the accept may have brought credit already.
+            delta = min(stream.window - INITIAL_WINDOW, stream.window - stream.unread - stream.recv_credit)
             stream.recv_credit += delta
             self.outbox.control.append(pack(WINDOW_UPDATE, ACK, stream.id, delta))
 
@@ -174,13 +170,17 @@ class Core:
         if not stream.ending and stream.state in WRITABLE and self.error is None:
             stream.ending = True
             if stream.pending_bytes or stream.queued:
+                stream.since = self._sweep
                 self.outbox.enqueue(stream)
             else:
                 self.outbox.control.append(pack(WINDOW_UPDATE, FIN, stream.id, 0))
                 self._fin_sent(stream)
 
     def reset_stream(self, stream: CoreStream) -> None:
-        """Drop the stream in both directions: queued data is thrown away and RST is sent. Idempotent."""
+        """Drop the stream in both directions: queued data is thrown away and RST is sent. Idempotent.
+
+        ``take_events`` has what it causes: an unanswered open gives its place back.
+        """
         if stream.state in OVER or self.error is not None:
             return
         self._discard(stream)
@@ -211,6 +211,10 @@ class Core:
     def close(self, error: YamuxError) -> list[Event]:
         """End the session here, for the given reason. Returns the events this causes; idempotent."""
         self._fail(error)
+        return self.take_events()
+
+    def take_events(self) -> list[Event]:
+        """Events that commands have caused since the last call."""
         events, self._events = self._events, []
         return events
 
@@ -256,14 +260,13 @@ class Core:
                 self._sweep += 1
                 self._next_sweep = now + self._sweep_every
                 self._sweep_streams()
-        events, self._events = self._events, []
-        return events
+        return self.take_events()
 
     # -- what the receiving half calls -------------------------------------------------------------------------------
 
     def _move(self, stream: CoreStream, what: Input) -> Outcome:
         """The one gate of all state changes."""
-        move = _MOVES[stream.state][what]
+        move = MOVES[stream.state][what]
         if move is None:
             raise AssertionError(f"no transition from {stream.state.name} by {what.name}")
         stream.state, outcome, stream.readable, answered, accepted, over = move
@@ -307,10 +310,7 @@ class Core:
         self.outbox.control.append(pack(WINDOW_UPDATE, 0, stream.id, delta))
 
     def _open_inbound(self, stream_id: int, body: int) -> CoreStream | None:
-        """Take a SYN that carries ``body`` bytes; None when the stream is refused.
-
-        Raises ProtocolError for an id the peer may not use, and WindowExceeded (CVE-2026-32314 is its kin).
-        """
+        """Take a SYN that carries ``body`` bytes; None when it is refused. Raises ProtocolError (CVE-2026-32314's kin)."""
         if body > INITIAL_WINDOW:
             raise WindowExceeded(f"{body} bytes with the SYN of stream {stream_id}, whose credit is {INITIAL_WINDOW}")
         if stream_id == 0 or stream_id & 1 != self._peer_parity:
@@ -353,27 +353,40 @@ class Core:
         if not stream.local:
             self._churn.take()
 
-    def _flags(self, stream: CoreStream, ack: bool, fin: bool) -> None:
-        if ack:
-            self._move(stream, RECV_ACK)
+    def _flags(self, stream: CoreStream, ack: bool, fin: bool) -> bool:
+        """Take ACK and FIN; whether they changed anything."""
+        changed = ack and self._move(stream, RECV_ACK) is not NOTHING
         if fin and self._move(stream, RECV_FIN) in (ENDED, ANSWERED_ENDED):
             self._events.append(StreamEnded(stream))
+            return True
+        return changed
 
     def _sweep_streams(self) -> None:
-        config, age = self.config, self._sweep_every
-        limits = (
-            (UNANSWERED, config.stream_open_timeout, "the peer did not answer its SYN in time"),
-            (UNACCEPTED, config.accept_timeout, "nobody accepted it in time"),
-            (frozenset({LOCAL_ENDED}), config.stream_close_timeout, "the peer did not end it in time"),
-        )
+        config = self.config
         for stream in list(self.streams.values()):
-            waited = (self._sweep - stream.since) * age
-            for states, limit, message in limits:
-                if stream.state in states and waited >= limit:
-                    if states is UNANSWERED and config.open_timeout_ends_session:
-                        self._fail(SessionClosed(f"stream {stream.id}: {message}"))
-                        return
-                    self._reset_here(stream, f"stream {stream.id} was reset: {message}")
+            state = stream.state
+            if state in UNACCEPTED:
+                limit, message = config.accept_timeout, "nobody accepted it in time"
+            elif state in UNANSWERED:
+                limit, message = config.stream_open_timeout, "the peer did not answer its SYN in time"
+            elif state is LOCAL_ENDED or stream.ending:
+                limit, message = config.stream_close_timeout, "the peer did not end it in time"
+            else:
+                continue
+            if self._has_moved(stream) and state not in UNACCEPTED:
+                stream.since = self._sweep
+            # The sweep under way when the wait began does not count: never early, at most one sweep late.
+            elif (self._sweep - stream.since - 1) * self._sweep_every >= limit:
+                if state in UNANSWERED and config.open_timeout_ends_session:
+                    self._fail(SessionClosed(f"stream {stream.id}: {message}"))
+                    return
+                self._reset_here(stream, f"stream {stream.id} was reset: {message}")
+
+    def _has_moved(self, stream: CoreStream) -> bool:
+        """Whether data that somebody takes, or credit, has come since the last look."""
+        before = stream.moved
+        stream.moved = stream.bytes_out + stream.send_credit + (0 if stream.deaf else stream.bytes_in)
+        return stream.moved != before
 
     def _fail(self, error: YamuxError) -> None:
         if self.error is None:
@@ -381,4 +394,6 @@ class Core:
             self.outbox.clear_data()
             if isinstance(error, ProtocolError):
                 self.outbox.control.append(pack(GO_AWAY, 0, 0, error.code))
-            self._events.append(SessionEnded(error))
+            lost = list(self.streams.values())
+            self.streams.clear()
+            self._events.append(SessionEnded(error, lost))

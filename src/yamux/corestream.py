@@ -16,16 +16,19 @@ class CoreStream(Credit):
     """One stream: its credit, its state, and what waits to be sent.
 
     ``owner`` belongs to whoever drives the core: the core never looks at it. ``low_mark`` asks for a word, by way of
-    ``Connection.take_drained``, once no more than that many bytes are pending; -1 asks for none.
+    ``Connection.take_drained``, once no more than that many bytes are pending; -1 asks for none. ``deaf`` says that
+    what still comes is thrown away, so that it does not keep the stream alive.
     """
 
     __slots__ = (
         "bytes_in",
         "bytes_out",
+        "deaf",
         "ending",
         "id",
         "local",
         "low_mark",
+        "moved",
         "owner",
         "pending",
         "pending_bytes",
@@ -52,12 +55,13 @@ class CoreStream(Credit):
         self.readable = True
         self.pending: deque[Buffer] = deque()
         self.pending_bytes = 0
-        self.ending = False
+        self.ending = self.deaf = False
         self.queued = False
         self.low_mark = -1
         self.since = since
         self.bytes_in = 0
         self.bytes_out = 0
+        self.moved = INITIAL_WINDOW
         self.owner: Any = None
 
     def __repr__(self) -> str:

@@ -68,9 +68,10 @@ class GoAwayReceived:
 
 @dataclass(slots=True)
 class SessionEnded:
-    """The session is over. Nothing comes after this event; every stream still open has failed with ``error``."""
+    """The session is over, and nothing comes after this event. ``lost`` are the streams that were still open."""
 
     error: YamuxError
+    lost: list[CoreStream]
 
 
 Event = (

@@ -16,16 +16,22 @@ MAX_PINGS = 32
 # The round trip is the least of the last few samples: queued data can only make a sample longer, never shorter.
 SAMPLES = 8
 
+# A deadline noticed this many seconds late means that the process was held up, and what the peer sent meanwhile may lie
+# unread: uvloop runs timers before it reads. The peer then gets another round.
+LATE = 0.05
+
 
 class Keepalive:
     """Sends pings, notices their absence. ``rtt`` is in seconds, None until the first answer.
 
     ``owed`` counts replies asked for and not yet written; whoever writes sets it back to 0. Any byte from the peer
-    counts as a sign of life, so that a pong delayed behind data on a slow pipe does not end a session that works.
+    counts as a sign of life, so that a pong delayed behind data on a slow pipe does not end a session that works; so does
+    ``drained``, the number of times a full carrier got room again, since only the peer's reading can give it.
     """
 
     __slots__ = (
         "_clock",
+        "_extra",
         "_heard",
         "_interval",
         "_next_id",
@@ -35,6 +41,7 @@ class Keepalive:
         "_timeout",
         "bytes_in",
         "deadline",
+        "drained",
         "owed",
         "rtt",
     )
@@ -48,7 +55,9 @@ class Keepalive:
         self._ping_id: int | None = None
         self._samples: deque[float] = deque(maxlen=SAMPLES)
         self._heard = 0
+        self._extra = False
         self.bytes_in = 0
+        self.drained = 0
         self.owed = 0
         self.rtt: float | None = None
         # The first ping goes out at once: windows grow only once a round trip has been measured.
@@ -90,15 +99,21 @@ class Keepalive:
         """Do what is due at ``now``. Raises KeepaliveTimeout when the peer is dead.
 
         A process that was stopped finds every deadline long past and the peer's bytes still unread, so a deadline that
-        is noticed very late gives the peer another round.
+        is noticed late gives the peer one more round, and one noticed very late does so again.
         """
         if self.deadline is None or now < self.deadline:
             return
-        overslept = now - self.deadline > self._timeout
+        late = now - self.deadline
+        heard = self.bytes_in + self.drained
         if self._ping_id is None:
             if len(self._pending) < MAX_PINGS:
                 self._ping_id = self.ping(control)
-        elif self.bytes_in == self._heard and not overslept:
-            raise KeepaliveTimeout(f"nothing came from the peer for {self._timeout:g} s after a keepalive ping")
-        self._heard = self.bytes_in
+            self._extra = False
+        elif heard == self._heard:
+            if late <= LATE or (self._extra and late <= self._timeout):
+                raise KeepaliveTimeout(f"nothing came from the peer for {self._timeout:g} s after a keepalive ping")
+            self._extra = True
+        else:
+            self._extra = False
+        self._heard = heard
         self.deadline = now + self._timeout

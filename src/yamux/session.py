@@ -7,12 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
-from .corestream import CoreStream
-from .errors import SessionClosed, StreamLimit, YamuxError
+from .errors import SessionClosed, YamuxError
 from .shell import SessionShell
 from .stats import SessionStats
 from .stream import Stream
-from .streamstate import State
 from .transport import StreamTransport
 
 _P = TypeVar("_P", bound=asyncio.BaseProtocol)
@@ -102,18 +100,14 @@ class Session(SessionShell):
         Raises SessionClosed when the session has ended and nothing waits. Cancellation loses no stream.
         """
         while True:
-            while self._backlog:
-                core_stream = self._backlog.popleft()
-                if core_stream.state is not State.RESET:
-                    return self._accept(core_stream)
+            if self._backlog:
+                return self._accept(self._backlog.popleft())
             if self.core.error is not None:
                 raise SessionClosed(f"session closed: {self.core.error}", self.core.error.code)
             await self._acceptors.wait(lambda: bool(self._backlog))
 
-    def _accept(self, core_stream: CoreStream) -> Stream:
-        stream = core_stream.owner.get_protocol()
-        assert isinstance(stream, Stream)
-        self.core.accept(core_stream)
+    def _accept(self, stream: Stream) -> Stream:
+        self.core.accept(stream.transport._stream)
         self.wake()
         return stream
 
@@ -131,9 +125,10 @@ class Session(SessionShell):
     async def _place(self) -> None:
         while not self.can_open:
             core = self.core
-            if core.error is not None or core.remote_go_away or core.unacked < core.config.max_unacked:
+            if self.transport is None and core.error is None:
+                raise SessionClosed("the session has no carrier yet")
+            if not core.is_full:
                 core.open_stream()  # raises the error that says why
-                raise StreamLimit("the session has no carrier yet")
             core.report_answers = True
             await self._openers.wait(lambda: self.core.can_open)
 
@@ -166,18 +161,21 @@ class Session(SessionShell):
 
         After ``grace`` seconds what is still open is reset. Cancellation aborts at once. Idempotent.
         """
-        if self.core.error is None and self.transport is not None:
-            self.core.local_go_away = True
-            try:
-                async with asyncio.timeout(grace):
-                    await self._empty()
-            except TimeoutError:
-                pass
-            except asyncio.CancelledError:
-                self.abort()
-                raise
-            self._shut()
-        await self.wait_closed()
+        if self.transport is None:
+            self.abort(SessionClosed("closed here"))
+        try:
+            if self.core.error is None:
+                self.core.local_go_away = self.core.closing = True
+                try:
+                    async with asyncio.timeout(grace):
+                        await self._empty()
+                except TimeoutError:
+                    pass
+                self._shut()
+            await self.wait_closed()
+        except asyncio.CancelledError:
+            self.abort()
+            raise
 
     async def _empty(self) -> None:
         while self.core.error is None and (self.core.streams or self.core.has_output):

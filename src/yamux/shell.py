@@ -58,7 +58,7 @@ class SessionShell(asyncio.Protocol):
         self._write_paused = False
         self._ending = False
         self._finishing: list[StreamTransport] = []
-        self._backlog: deque[CoreStream] = deque()
+        self._backlog: deque[Stream] = deque()
         self._acceptors = Line(self.loop)
         self._openers = Line(self.loop)
         self._answers = Line(self.loop)
@@ -90,7 +90,11 @@ class SessionShell(asyncio.Protocol):
         stream.set_protocol(protocol)
         if not self.woken:
             self.wake()
-        protocol.connection_made(stream)
+        try:
+            protocol.connection_made(stream)
+        except BaseException:
+            stream.abort()
+            raise
         return stream
 
     async def answered(self, stream: StreamTransport) -> None:
@@ -104,6 +108,14 @@ class SessionShell(asyncio.Protocol):
         self._dispatch(self.core.close(error or SessionClosed("aborted here")))
         if self.transport is not None:
             self.transport.abort()
+        else:
+            self._gone()
+
+    def commanded(self) -> None:
+        """Act on what a command to the core has caused, and write what it wants written."""
+        if self.core.report_answers:
+            self._dispatch(self.core.take_events())
+        self.wake()
 
     # -- the carrier's protocol --------------------------------------------------------------------------------------
 
@@ -122,10 +134,17 @@ class SessionShell(asyncio.Protocol):
                 owner = event.stream.owner
                 if owner is not None:
                     owner._deliver(event.data)
+                else:
+                    core.consume(event.stream, len(event.data))
+            elif isinstance(event, StreamEnded):
+                if event.stream.owner is not None:
+                    event.stream.owner._ended()
             else:
                 handlers[type(event)](event)
         if not self.woken and core.has_output:
             self.wake()
+        if core.closing and not core.streams:
+            self._empties.release()
 
     def eof_received(self) -> bool:
         """Called by the carrier: its end is the end of every stream that has not seen a FIN."""
@@ -143,6 +162,9 @@ class SessionShell(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self.transport = None
+        self._gone()
+
+    def _gone(self) -> None:
         if not self._over.done():
             self._over.set_result(None)
             if self._on_close is not None:
@@ -155,6 +177,7 @@ class SessionShell(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Called by the carrier when its buffer has room."""
         self._write_paused = False
+        self.core.keepalive.drained += 1
         self.wake()
 
     # -- output ------------------------------------------------------------------------------------------------------
@@ -177,7 +200,7 @@ class SessionShell(asyncio.Protocol):
         if transport is None or self._ending:
             return
         core = self.core
-        if not self._write_paused:
+        if not self._write_paused or core.error is not None:
             out = core.data_to_send()
             if out:
                 self._write(transport, out)
@@ -234,28 +257,44 @@ class SessionShell(asyncio.Protocol):
     def _dispatch(self, events: list[Event]) -> None:
         for event in events:
             self._handlers[type(event)](event)
-        if self.core.has_output or self.core.error is not None:
+        if self.core.has_output or self.core.error is not None or self.core.closing:
             self.wake()
 
     def _on_data(self, event: DataReceived) -> None:
         owner = event.stream.owner
         if owner is not None:
             owner._deliver(event.data)
+        else:
+            self.core.consume(event.stream, len(event.data))
 
     def _on_opened(self, event: StreamOpened) -> None:
         core_stream = event.stream
         if core_stream.state is RESET:
             return
-        stream = StreamTransport(self, core_stream)
         if self._stream_factory is None:
-            protocol: asyncio.BaseProtocol = Stream()
-            self._backlog.append(core_stream)
+            stream = StreamTransport(self, core_stream)
+            protocol = Stream()
+            stream.set_protocol(protocol)
+            protocol.connection_made(stream)
+            self._backlog.append(protocol)
             self._acceptors.next()
         else:
-            protocol = self._stream_factory()
-            self.core.accept(core_stream)
+            self._serve(core_stream, self._stream_factory)
+
+    def _serve(self, core_stream: CoreStream, factory: Callable[[], asyncio.BaseProtocol]) -> None:
+        try:
+            protocol = factory()
+        except Exception as error:
+            self.loop.call_exception_handler({"message": "the factory for yamux streams raised", "exception": error})
+            self.core.reset_stream(core_stream)
+            return
+        stream = StreamTransport(self, core_stream)
         stream.set_protocol(protocol)
-        protocol.connection_made(stream)
+        self.core.accept(core_stream)
+        try:
+            protocol.connection_made(stream)
+        except BaseException as error:
+            stream._protocol_failed(error)
 
     def _on_answered(self, event: StreamAnswered) -> None:
         self._openers.next()
@@ -264,16 +303,13 @@ class SessionShell(asyncio.Protocol):
     def _on_ended(self, event: StreamEnded) -> None:
         if event.stream.owner is not None:
             event.stream.owner._ended()
-        if not self.core.streams:
-            self._empties.release()
 
     def _on_dropped(self, event: StreamDropped) -> None:
-        if event.stream in self._backlog:
-            self._backlog.remove(event.stream)
-        if event.stream.owner is not None:
-            event.stream.owner._dropped(event.error)
-        if not self.core.streams:
-            self._empties.release()
+        owner = event.stream.owner
+        if owner is not None:
+            if self._backlog and owner.get_protocol() in self._backlog:
+                self._backlog.remove(owner.get_protocol())
+            owner._dropped(event.error)
 
     def _on_pong(self, event: PingAnswered) -> None:
         answer = self._pings.pop(event.ping_id, None)
@@ -285,16 +321,19 @@ class SessionShell(asyncio.Protocol):
 
     def _on_over(self, event: SessionEnded) -> None:
         """The one place that fails every waiter."""
-        streams = list(self.core.streams.values())
-        self.core.streams.clear()
-        for core_stream in streams:
+        error = event.error
+        closed = error if isinstance(error, SessionClosed) else SessionClosed(f"session closed: {error}", error.code)
+        if closed is not error:
+            closed.__cause__ = error
+        for core_stream in event.lost:
             if core_stream.owner is not None:
-                core_stream.owner._session_lost(event.error)
+                core_stream.owner._session_lost(closed)
         for line in (self._acceptors, self._openers, self._answers, self._empties):
             line.release()
         for answer in self._pings.values():
             if not answer.done():
-                answer.set_exception(SessionClosed(f"session closed: {event.error}"))
+                answer.set_exception(SessionClosed(f"session closed: {error}", error.code))
+                answer.exception()  # whoever waits may be cancelled in this very turn
 
     def _arm(self) -> None:
         deadline = self.core.next_timeout()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 from .corestream import Buffer
-from .errors import SessionClosed, StreamClosed, StreamReset, YamuxError
+from .errors import SessionClosed, StreamClosed, StreamReset
+from .handover import hold
 from .transport import StreamTransport
 
 # readuntil gives up on a separator after this much; the limit asyncio's StreamReader has.
@@ -29,6 +31,7 @@ class Stream(asyncio.Protocol):
     def __init__(self) -> None:
         self._chunks: deque[Buffer] = deque()
         self._size = 0
+        self._paid = 0  # of those, how many have brought the peer its credit already
         self._eof = False
         self._error: Exception | None = None
         self._over = False
@@ -66,10 +69,14 @@ class Stream(asyncio.Protocol):
         Raises StreamReset or SessionClosed: a stream that was cut never looks ended. Cancellation loses no data.
         """
         if n < 0:
-            chunks = []
-            while chunk := await self.read(SEARCH_LIMIT):
-                chunks.append(chunk)
-            return b"".join(chunks)
+            parts: list[bytes] = []
+            try:
+                while part := await self.read(SEARCH_LIMIT):
+                    parts.append(part)
+            except asyncio.CancelledError:
+                self._put_back(parts)
+                raise
+            return b"".join(parts)
         if n and not self._size:
             await self._wait_data(1)
         return self._take(min(n, self._size))
@@ -82,12 +89,16 @@ class Stream(asyncio.Protocol):
             return self._take(n)
         parts: list[bytes] = []
         left = n
-        while left:
-            part = await self.read(left)
-            if not part:
-                raise asyncio.IncompleteReadError(b"".join(parts), n)
-            parts.append(part)
-            left -= len(part)
+        try:
+            while left:
+                part = await self.read(left)
+                if not part:
+                    raise asyncio.IncompleteReadError(b"".join(parts), n)
+                parts.append(part)
+                left -= len(part)
+        except asyncio.CancelledError:
+            self._put_back(parts)
+            raise
         return b"".join(parts)
 
     async def readuntil(self, separator: bytes = b"\n") -> bytes:
@@ -158,14 +169,25 @@ class Stream(asyncio.Protocol):
                 parts.append(piece)
                 left -= len(piece)
             data = b"".join(parts)
-        self.transport.consumed(n)
+        if self._paid:
+            paid = min(self._paid, n)
+            self._paid -= paid
+            n -= paid
+        if n:
+            self.transport.consumed(n)
         return data
+
+    def _put_back(self, parts: list[bytes]) -> None:
+        size = sum(map(len, parts))
+        if not isinstance(self._error, StreamReset):
+            self._chunks.extendleft(reversed(parts))
+            self._size += size
+            self._paid += size
 
     async def _wait_data(self, size: int) -> None:
         """Until ``size`` bytes are there or the end is."""
         while self._size < size and not self._eof:
-            if self._error is not None:
-                raise self._error
+            self._check()
             if self._over:
                 raise StreamClosed("the stream was closed here")
             if self._reader is not None:
@@ -176,6 +198,11 @@ class Stream(asyncio.Protocol):
             finally:
                 self._reader = None
 
+    def _check(self) -> None:
+        """Raise what ended the stream. Without its traceback, which would grow every time it is raised again."""
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+
     # -- writing -----------------------------------------------------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -183,8 +210,7 @@ class Stream(asyncio.Protocol):
 
         Raises StreamReset or SessionClosed once the stream is lost, StreamClosed after ``write_eof`` or ``close``.
         """
-        if self._error is not None:
-            raise self._error
+        self._check()
         try:
             if self._over or self.transport.is_closing():
                 raise StreamClosed("write on a closed stream")
@@ -194,18 +220,20 @@ class Stream(asyncio.Protocol):
 
     async def drain(self) -> None:
         """Wait until the queue has room. Raises what ended the stream. Cancellation loses nothing that was queued."""
-        if self._error is not None:
-            raise self._error
+        self._check()
         if self._write_paused:
-            await self._wait(lambda: not self._write_paused)
+            await self._wait(lambda: not self._write_paused or self._over)
+            if self._write_paused:
+                raise StreamClosed("the stream was closed here")
 
     def write_eof(self) -> None:
         """Send FIN after what is queued; reading goes on."""
         self.transport.write_eof()
 
     def close(self) -> None:
-        """Send what is queued and FIN; read no more."""
+        """Send what is queued and FIN; read no more, what was not read yet is dropped."""
         self.transport.close()
+        self._drop()
 
     async def wait_closed(self) -> None:
         """Wait until our FIN has gone out after ``close``, or both sides have ended, or the stream is lost."""
@@ -215,19 +243,28 @@ class Stream(asyncio.Protocol):
     async def wait_established(self) -> None:
         """Wait until the peer has answered the open. Raises what ended the stream."""
         await self.transport.session.answered(self.transport)
-        if self._error is not None:
-            raise self._error
+        self._check()
 
     def reset(self) -> None:
         """Drop the stream: nothing queued is sent, the peer sees an error."""
         if self._error is None:
             self._error = StreamReset("the stream was reset here", remote=False)
         self.transport.abort()
+        self._drop()
+        self._eof = False
+        self._wake()
 
-    async def _wait(self, done: Any) -> None:
+    def _drop(self) -> None:
+        """Throw away what was not read; the peer gets its credit for it."""
+        unpaid = self._size - self._paid
+        self._chunks.clear()
+        self._size = self._paid = 0
+        if unpaid:
+            self.transport.consumed(unpaid)
+
+    async def _wait(self, done: Callable[[], bool]) -> None:
         while not done():
-            if self._error is not None:
-                raise self._error
+            self._check()
             waiter: asyncio.Future[None] = self.transport.session.loop.create_future()
             self._waiters.append(waiter)
             try:
@@ -260,7 +297,7 @@ class Stream(asyncio.Protocol):
 
     def data_received(self, data: Buffer) -> None:
         """Called by the transport."""
-        self._chunks.append(data)
+        hold(self._chunks, data)
         self._size += len(data)
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
@@ -274,12 +311,12 @@ class Stream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the transport."""
         self._over = True
-        if isinstance(exc, YamuxError):
-            if isinstance(exc, StreamReset):
-                self._chunks.clear()
-                self._size = 0
-            if self._error is None:
-                self._error = exc if isinstance(exc, StreamReset | SessionClosed) else _closed(exc)
+        if isinstance(exc, StreamReset) and self._size:
+            # What was dropped unread must not look like an end, even if the peer's FIN had come before its RST.
+            self._drop()
+            self._eof = False
+        if self._error is None:
+            self._error = exc
         self._wake()
 
     def pause_writing(self) -> None:
@@ -298,9 +335,3 @@ class Stream(asyncio.Protocol):
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-
-
-def _closed(error: YamuxError) -> SessionClosed:
-    closed = SessionClosed(f"session closed: {error}", error.code)
-    closed.__cause__ = error
-    return closed

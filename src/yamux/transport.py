@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from .corestream import Buffer, CoreStream
 from .errors import StreamReset, YamuxError
+from .handover import fill, frozen, hold, traits
 from .streamstate import CLOSED, RESET, UNANSWERED, WRITABLE
 
 if TYPE_CHECKING:
@@ -18,16 +20,6 @@ if TYPE_CHECKING:
 # a quarter of it: the next frame is there before the last one has left.
 HIGH_MARK = 64 * 1024
 LOW_MARK = 16 * 1024
-
-# Protocol classes whose traits are remembered: far more than a program has, unless it makes classes as it runs.
-REMEMBERED_CLASSES = 256
-
-
-def frozen(data: bytes | bytearray | memoryview) -> Buffer:
-    """The data itself where it cannot change under us, a copy where it can."""
-    if type(data) is memoryview:
-        return data.cast("B") if data.readonly and data.c_contiguous else bytes(data)
-    return bytes(data)
 
 
 class StreamTransport(asyncio.Transport):
@@ -42,6 +34,7 @@ class StreamTransport(asyncio.Transport):
     """
 
     __slots__ = (
+        "__weakref__",
         "_closing",
         "_core",
         "_eof_told",
@@ -61,6 +54,8 @@ class StreamTransport(asyncio.Transport):
         "_write_paused",
         "session",
     )
+
+    _start_tls_compatible = True  # what loop.start_tls asks for; TLS then also calls _force_close
 
     def __init__(self, session: SessionShell, stream: CoreStream) -> None:
         self.session = session
@@ -113,14 +108,8 @@ class StreamTransport(asyncio.Transport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand what comes from now on to another protocol."""
         self._protocol: Any = protocol
-        kind = type(protocol)
-        traits = _TRAITS.get(kind)
-        if traits is None:
-            if len(_TRAITS) >= REMEMBERED_CLASSES:
-                _TRAITS.clear()
-            traits = _TRAITS[kind] = _traits(kind)
-        self._views, self._manual, buffered = traits
-        self._push: Callable[[Any], None] = self._push_buffered if buffered else protocol.data_received  # type: ignore[attr-defined]
+        self._views, self._manual, buffered = traits(type(protocol))
+        self._push: Callable[[Any], None] = partial(fill, protocol) if buffered else protocol.data_received  # type: ignore[attr-defined, arg-type]
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """The current protocol."""
@@ -134,7 +123,8 @@ class StreamTransport(asyncio.Transport):
 
     def pause_reading(self) -> None:
         """Hand over nothing more and give the peer no credit. What still comes fits in the window it holds."""
-        self._paused = True
+        if not self._closing:
+            self._paused = True
 
     def resume_reading(self) -> None:
         """Go on. What has come meanwhile is handed over in the next turn of the loop."""
@@ -157,14 +147,14 @@ class StreamTransport(asyncio.Transport):
         if self._paused or self._inbox:
             if self._inbox is None:
                 self._inbox = deque()
-            self._inbox.append(data)
+            hold(self._inbox, data)
         elif self._closing or self._manual:
             self._feed(data)
         else:
             # The common case of _feed, spelled out: it runs for every frame.
             try:
                 self._push(data if self._views else bytes(data))
-            except Exception as error:
+            except BaseException as error:
                 self._protocol_failed(error)
                 return
             if self._paused:
@@ -178,7 +168,7 @@ class StreamTransport(asyncio.Transport):
         if not self._closing:
             try:
                 self._push(data if self._views else bytes(data))
-            except Exception as error:
+            except BaseException as error:
                 self._protocol_failed(error)
                 return
             if self._manual:
@@ -187,17 +177,6 @@ class StreamTransport(asyncio.Transport):
                 self._held += len(data)
                 return
         self._core.consume(self._stream, len(data))
-
-    def _push_buffered(self, data: Buffer) -> None:
-        protocol = self._protocol
-        assert isinstance(protocol, asyncio.BufferedProtocol)
-        rest = memoryview(data)
-        while rest:
-            buffer = memoryview(protocol.get_buffer(len(rest)))
-            count = min(len(buffer), len(rest))
-            buffer[:count] = rest[:count]
-            protocol.buffer_updated(count)
-            rest = rest[count:]
 
     def _drain_inbox(self) -> None:
         while self._inbox and not self._paused:
@@ -228,7 +207,7 @@ class StreamTransport(asyncio.Transport):
         else:
             try:
                 keep_open = self._protocol.eof_received()
-            except Exception as error:
+            except BaseException as error:
                 self._protocol_failed(error)
                 return
         if self._stream.state is CLOSED:
@@ -295,7 +274,7 @@ class StreamTransport(asyncio.Transport):
         self._stream.low_mark = self._low
         try:
             self._protocol.pause_writing()
-        except Exception as error:
+        except BaseException as error:
             self._protocol_failed(error)
 
     def _drained(self) -> None:
@@ -304,7 +283,7 @@ class StreamTransport(asyncio.Transport):
             self._stream.low_mark = -1
             try:
                 self._protocol.resume_writing()
-            except Exception as error:
+            except BaseException as error:
                 self._protocol_failed(error)
 
     # -- the end -----------------------------------------------------------------------------------------------------
@@ -317,8 +296,10 @@ class StreamTransport(asyncio.Transport):
         """Send what is queued and FIN; drop whatever still comes. ``connection_lost(None)`` follows once FIN is out."""
         if self._closing or self._over:
             return
-        self._closing = True
+        self._closing = self._stream.deaf = True
         self._paused = False
+        if self._failure is not None:
+            self.session.loop.call_soon(self._lose, self._failure)
         unread = self._held
         self._held = 0
         if self._inbox:
@@ -331,15 +312,21 @@ class StreamTransport(asyncio.Transport):
 
     def abort(self) -> None:
         """Reset the stream now: nothing queued is sent, and the peer sees an error, not an end."""
+        self._force_close(None)
+
+    def _force_close(self, error: BaseException | None) -> None:
         if self._over:
             return
         self._closing = True
+        self._paused = False
         self._inbox = None
         self._core.reset_stream(self._stream)
-        self.session.wake()
-        self.session.loop.call_soon(self._lose, None)
+        self.session.commanded()
+        self.session.loop.call_soon(self._lose, error)
 
-    def _protocol_failed(self, error: Exception) -> None:
+    def _protocol_failed(self, error: BaseException) -> None:
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            raise error
         self.session.loop.call_exception_handler(
             {
                 "message": "Fatal error: the protocol of a yamux stream raised",
@@ -348,7 +335,7 @@ class StreamTransport(asyncio.Transport):
                 "protocol": self._protocol,
             }
         )
-        self.abort()
+        self._force_close(error)
 
     def _finished(self) -> bool:
         """Whether our FIN is out, or never will be; tells the protocol if that was the end."""
@@ -373,7 +360,7 @@ class StreamTransport(asyncio.Transport):
             self._tell_eof()
         self._lose(error)
 
-    def _lose(self, error: YamuxError | None) -> None:
+    def _lose(self, error: BaseException | None) -> None:
         if self._over:
             return
         self._over = self._closing = True
@@ -382,19 +369,12 @@ class StreamTransport(asyncio.Transport):
         protocol, self._protocol, self._push = self._protocol, _GONE, _GONE.data_received
         try:
             protocol.connection_lost(error)
-        except Exception as failure:
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as failure:
             self.session.loop.call_exception_handler(
                 {"message": "connection_lost of a yamux stream raised", "exception": failure, "transport": self}
             )
 
 
 _GONE = asyncio.Protocol()
-
-# What a protocol's class says of itself, looked up once a class: (accepts views, gives credit, is buffered).
-_TRAITS: dict[type, tuple[bool, bool, bool]] = {}
-
-
-def _traits(kind: type) -> tuple[bool, bool, bool]:
-    buffered = issubclass(kind, asyncio.BufferedProtocol)
-    views = buffered or bool(getattr(kind, "accepts_views", False))
-    return views, bool(getattr(kind, "gives_credit", False)), buffered
