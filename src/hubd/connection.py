@@ -47,6 +47,7 @@ class Connection(asyncio.Protocol):
         eof: the visitor has sent its last byte.
         agents_only: the visitors' share of descriptors was used up when it came.
         sni: server name of its TLS handshake.
+        unframed: a response is being sent whose only end is the connection's (RFC 9112 section 6.3).
     """
 
     __slots__ = (
@@ -62,6 +63,7 @@ class Connection(asyncio.Protocol):
         "reader",
         "sni",
         "transport",
+        "unframed",
         "write_paused",
     )
 
@@ -76,7 +78,7 @@ class Connection(asyncio.Protocol):
         self.deadline = NEVER
         self.eof = False
         self.read_paused = False
-        self.write_paused = False
+        self.write_paused = self.unframed = False
         self.agents_only = False
         self.sni: str | None = None
         self._discarded = 0
@@ -160,13 +162,16 @@ class Connection(asyncio.Protocol):
         """Count bytes that came too late."""
         self._discarded += size
         if self._discarded > self.hub.limits.linger:
-            self.phase = OVER
-            self.transport.abort()
+            self.abort()
 
     def abort(self) -> None:
         """Cut the connection, so that an incomplete answer shows as such."""
         self.phase = OVER
-        cut(self.transport)
+        if self.unframed:
+            cut(self.transport)
+        else:
+            # What has left may still arrive, which a reset would prevent.
+            self.transport.abort()
 
     def hand_over(self) -> None:
         """The connection is about to get another protocol."""

@@ -153,7 +153,9 @@ class Visitor:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def get(self, target: str = "/api/v1/proxy/demo/hello", *lines: str, method: str = "GET", body: bytes = b"") -> Reply:
+    async def get(
+        self, target: str = "/api/v1/proxy/demo/hello", *lines: str, method: str = "GET", body: bytes = b""
+    ) -> Reply:
         """One request and its response."""
         extra = "".join(line + "\r\n" for line in lines)
         await self.send(f"{method} {target} HTTP/1.1\r\nHost: hub\r\n{extra}\r\n".encode("latin-1") + body)
@@ -266,7 +268,14 @@ class Bench:
         carrier = REGISTRY.for_url(url)
         headers = [] if instance is None else [("X-Agent-Instance", instance or os.urandom(4).hex())]
         agent.info = await attach(
-            carrier, carrier.parse(url), agent_id, agent.session, tls=TlsOptions(), token=None, headers=headers, timeout=5
+            carrier,
+            carrier.parse(url),
+            agent_id,
+            agent.session,
+            tls=TlsOptions(),
+            token=None,
+            headers=headers,
+            timeout=5,
         )
         self.agents.append(agent)
         return agent

@@ -43,7 +43,9 @@ async def tls_hub(start, cert: str):
 
 async def attach_over_tls(bench, authority: trustme.CA, agent_id: str) -> None:
     visitor = await secure(bench, authority, "hub.localhost")
-    head = f"GET /api/v1/hubs/{agent_id} HTTP/1.1\r\nHost: hub.localhost\r\nConnection: Upgrade\r\nUpgrade: yamux\r\n\r\n"
+    head = (
+        f"GET /api/v1/hubs/{agent_id} HTTP/1.1\r\nHost: hub.localhost\r\nConnection: Upgrade\r\nUpgrade: yamux\r\n\r\n"
+    )
     await visitor.send(head.encode())
     assert (await visitor.head()).status == 101
 

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from hubd import sessions
-from yamux import Config
+from yamux import StreamLimit
 
 P = "/api/v1/proxy/demo"
 GET = b"GET /api/v1/proxy/demo/hello HTTP/1.1\r\nHost: hub\r\n\r\n"
@@ -220,20 +220,21 @@ async def test_d8_waiting_is_bounded_in_number(bench, monkeypatch):
     await bench.wait(lambda: not bench.hub.pools.get("demo").waiters)
 
 
-async def test_d8_session_that_says_it_is_full(bench):
-    agent = await bench.agent(answer=None)
-    entry = entries(bench)[0]
-    limit = Config().max_unacked
-    # Streams the agent has not answered yet, as on a long way.
-    for core in (entry.session.core,):
-        core.unacked += limit
-    visitor = await bench.visitor()
-    await visitor.send(GET)
-    await bench.wait(lambda: bench.hub.pools.get("demo").waiters)
-    entry.session.core.unacked -= limit
-    agent.answer = b"HTTP/1.1 204 No Content\r\n\r\n"
+async def test_d8_session_that_says_it_is_full(bench, monkeypatch):
+    agent = await bench.agent(answer=b"HTTP/1.1 204 No Content\r\n\r\n")
+    session = entries(bench)[0].session
+
+    def full(protocol):
+        raise StreamLimit("too many streams wait for their answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "open_stream", full)
+        visitor = await bench.visitor()
+        await visitor.send(GET)
+        await bench.wait(lambda: bench.hub.pools.get("demo").waiters)
     bench.later(1)
     assert (await visitor.reply()).status == 204
+    assert len(agent.streams) == 1
 
 
 async def test_waiting_requests_learn_that_the_agent_is_gone(bench, monkeypatch):

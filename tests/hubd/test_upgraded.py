@@ -146,7 +146,7 @@ async def test_a_slow_visitor_pauses_the_stream(bench):
     size = 32 * 1024 * 1024
     stream.transport.write(b"x" * size)
     (tunnel,) = bench.hub.tunnels
-    await bench.wait(lambda: tunnel.visitor.write_paused)
+    await bench.wait(lambda: tunnel.visitor.full)
     assert tunnel.visitor.transport.get_write_buffer_size() < 1024 * 1024
     visitor.writer.transport.resume_reading()
     assert len(await visitor.reader.readexactly(size)) == size

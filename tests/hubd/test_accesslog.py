@@ -1,0 +1,103 @@
+"""The access log: lines, batches and what is dropped."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from hubd.accesslog import AccessLog
+
+ENTRY = (1.0, 0.25, "id", "127.0.0.1", b"GET", b"/a\x1b\xff", "demo", 200, 17, "")
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+async def test_a_line(tmp_path):
+    log = AccessLog(str(tmp_path / "log"))
+    log.add(ENTRY)
+    await log.flush()
+    log.close()
+    (line,) = lines(tmp_path / "log")
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "request_id": "id", "peer": "127.0.0.1", "method": "GET", "path": "/a\x1b\xff", "agent": "demo", "status": 200,
+        "bytes": 17, "seconds": 0.25,
+    }  # fmt: skip
+    assert b"\x1b" not in (tmp_path / "log").read_bytes()
+    assert (tmp_path / "log").stat().st_mode & 0o007 == 0
+
+
+async def test_f12_long_paths_are_cut(tmp_path):
+    log = AccessLog(str(tmp_path / "log"))
+    log.add((*ENTRY[:5], b"/" + b"x" * 5000, *ENTRY[6:]))
+    log.close()
+    assert len(lines(tmp_path / "log")[0]["path"]) == 1024
+
+
+async def test_a_full_ring_drops_and_counts(tmp_path):
+    log = AccessLog(str(tmp_path / "log"), ring=2)
+    for _ in range(5):
+        log.add(ENTRY)
+    assert log.dropped == 3
+    await log.flush()
+    log.close()
+    found = lines(tmp_path / "log")
+    assert len(found) == 3 and found[2] == {"msg": "access log lines dropped", "count": 3}
+
+
+async def test_l7_a_file_that_takes_nothing(tmp_path):
+    log = AccessLog("/dev/full")
+    log.add(ENTRY)
+    await log.flush()
+    assert log.dropped == 1 and log.written == 0
+    log.close()
+
+
+async def test_many_lines(tmp_path):
+    log = AccessLog(str(tmp_path / "log"))
+    for _ in range(3000):
+        log.add(ENTRY)
+    await log.flush()
+    log.close()
+    assert log.written == 3000 == len(lines(tmp_path / "log"))
+
+
+async def test_standard_output(capfd):
+    log = AccessLog("-")
+    log.add(ENTRY)
+    log.close()
+    assert json.loads(capfd.readouterr().out)["status"] == 200
+    os.write(1, b"")
+
+
+def test_a_file_that_cannot_be_opened(tmp_path):
+    with pytest.raises(OSError, match="No such file"):
+        AccessLog(str(tmp_path / "no" / "log"))
+
+
+async def test_lines_of_real_requests(start, tmp_path):
+    bench = await start(access_log=str(tmp_path / "log"))
+    await bench.agent()
+    visitor = await bench.visitor()
+    await visitor.get("/api/v1/proxy/demo/a?secret=1")
+    await visitor.get("/api/v1/proxy/nobody/")
+    await visitor.get("/healthz")
+    await bench.hub.access_log.flush()
+    found = [(line["path"], line["agent"], line["status"], line.get("reason")) for line in lines(tmp_path / "log")]
+    assert found == [
+        ("/api/v1/proxy/demo/a", "demo", 200, None),
+        ("/api/v1/proxy/nobody/", "nobody", 404, "agent_unknown"),
+        ("/healthz", "", 200, None),
+    ]
+    gone = await bench.agent("gone", answer=None)
+    await visitor.send(b"GET /api/v1/proxy/gone/ HTTP/1.1\r\nHost: hub\r\n\r\n")
+    await gone.stream()
+    visitor.reset()
+    await bench.wait(lambda: not bench.hub.active)
+    await bench.hub.access_log.flush()
+    assert lines(tmp_path / "log")[-1]["status"] == 499

@@ -1,0 +1,103 @@
+"""The command line, as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+
+import pytest
+
+from hubd.app import App, how_to_use
+from hubd.config import HubConfig
+from tunnel.version import VERSION
+
+
+async def hubd(*args: str, **environ: str):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environ}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hubd", *args, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+
+
+async def ended(*args: str, **environ: str) -> tuple[int, str, str]:
+    process = await hubd(*args, **environ)
+    async with asyncio.timeout(30):
+        out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_version():
+    assert await ended("version") == (0, f"hubd {VERSION}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (("--dev", "--listen", "0.0.0.0:8882"), "open to other machines"),
+        (("--listen", "8882"), "--listen: '8882' is not HOST:PORT"),
+        (("--tls-listen", "127.0.0.1:0"), "--tls-cert"),
+        (("--policy", "best"), "--policy"),
+        (("--carrier", "nope://x", "--listen", "127.0.0.1:0"), "no carrier for nope://"),
+        (("--listen", "127.0.0.1:0", "--access-log", "/nowhere/log"), "cannot write the access log"),
+        (("--config", "/nowhere.toml"), "/nowhere.toml"),
+    ],
+)
+async def test_bad_settings_are_one_line_and_exit_78(args, text):
+    code, out, err = await ended("serve", *args)
+    assert code == 78 and out == ""
+    assert text in err and "Traceback" not in err
+    assert len([line for line in err.splitlines() if line.startswith("hubd: ")]) == 1
+
+
+async def test_bad_variable():
+    code, _, err = await ended("serve", HUBD_LISTN="x")
+    assert code == 78 and "HUBD_LISTN" in err
+
+
+async def test_address_in_use():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        where = "127.0.0.1:%d" % taken.getsockname()[1]
+        code, _, err = await ended("serve", "--dev", "--listen", where)
+    assert code == 78 and where in err and "--listen" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_l1_serve_and_stop(number):
+    process = await hubd("serve", "--dev", "--listen", "127.0.0.1:0", "--domain", "tunnel.localhost")
+    async with asyncio.timeout(30):
+        assert "--dev" in (await process.stdout.readline()).decode()
+        agent = (await process.stdout.readline()).decode()
+        curl = (await process.stdout.readline()).decode()
+        port = int(re.search(r"127\.0\.0\.1:(\d+)", curl)[1])
+        assert f"agentd run --hub ws://127.0.0.1:{port}" in agent
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readline()) == b"HTTP/1.1 200 OK\r\n"
+        process.send_signal(number)
+        out, err = await process.communicate()
+        writer.close()
+        await writer.wait_closed()
+    text = err.decode()
+    assert process.returncode == 0 and "shutting down" in text and "stopped" in text and "Traceback" not in text
+    assert "open files" in text
+
+
+async def test_without_dev_it_says_what_is_missing():
+    process = await hubd("serve", "--listen", "127.0.0.1:0")
+    async with asyncio.timeout(30):
+        while b"no agent can attach" not in (line := await process.stderr.readline()):
+            assert line
+        assert b"--dev" in line
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+    assert process.returncode == 0
+
+
+def test_ready_made_commands_need_a_port():
+    assert how_to_use(App(HubConfig(dev=True))) == ""
