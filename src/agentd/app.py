@@ -18,7 +18,6 @@ from agentd.targets import parse_target
 from agentd.uplink import Terms, Uplink
 from tunnel.logs import Secret
 from tunnel.version import VERSION
-from yamux.carrier import TlsOptions
 
 logger = logging.getLogger("agentd")
 
@@ -53,20 +52,13 @@ class App:
     def start(self) -> None:
         """Serve, and connect to every hub. Needs a running loop; never fails for what a hub does."""
         config = self.config
-        target_ca = TlsOptions(ca_file=_text(config.target_ca_file))
-        self.server = Server(config, [parse_target(text) for text in config.target], tls=target_ca)
-        tls = TlsOptions(
-            ca_file=_text(config.tls.ca_file),
-            cert_file=_text(config.tls.cert),
-            key_file=_text(config.tls.key),
-            server_name=config.tls.server_name,
-        )
+        self.server = Server(config, [parse_target(text) for text in config.target], tls=config.target_tls)
         terms = Terms(
             instance=self.instance,
             labels=config.label,
             token_file=None if config.token_file == "-" else config.token_file,
             token=self._token,
-            tls=tls,
+            tls=config.hub_tls,
             timeout=config.timeouts.attach,
             streams=config.limits.streams,
         )
@@ -162,7 +154,3 @@ def _announce(config: AgentConfig) -> None:
     first, *others = config.target
     also = f"; also {', '.join(others)}" if others else ""
     logger.info("serving target %s by default%s", first, also)
-
-
-def _text(path: object) -> str | None:
-    return None if path is None else str(path)

@@ -15,7 +15,7 @@ import typer
 from agentd.config import AgentConfig
 from agentd.hubs import Hub, read_hubs
 from agentd.targets import parse_target
-from carrier_api import Registry
+from carrier_api import Registry, client_context
 from tunnel import logs
 from tunnel.logs import Secret
 from tunnel.settings import EXIT_CONFIG, Fault, SecretFileError, SettingsError, load, read_secret_file
@@ -94,12 +94,25 @@ def _settings(file: Path | None, flags: dict[str, object], urls: list[str]) -> t
         _fail([*exc.faults, *more])
     settings = loaded.value
     origin = loaded.origins.get("hub", "--hub")
+    targets = [parse_target(text) for text in settings.target]
     hubs, faults = read_hubs(
-        settings.hub, settings.id, [parse_target(text) for text in settings.target], registry, where=origin
+        settings.hub, settings.id, targets, registry, token=settings.token_file is not None, where=origin
     )
+    faults += _tls_faults(settings)
     if faults:
         _fail(faults)
     return settings, hubs, registry
+
+
+def _tls_faults(settings: AgentConfig) -> list[Fault]:
+    """What is wrong with the TLS files, found by using them."""
+    faults = []
+    for where, options in (("TLS to the hub", settings.hub_tls), ("--target-ca-file", settings.target_tls)):
+        try:
+            client_context(options)
+        except ValueError as exc:
+            faults.append(Fault(where, "", str(exc)))
+    return faults
 
 
 def _token(settings: AgentConfig) -> Secret | None:

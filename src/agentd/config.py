@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from agentd.targets import allow_list, parse_target
 from tunnel.attach.server import AGENT_ID
 from tunnel.settings import ByteSize, Duration, Section
+from yamux.carrier import TlsOptions
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}=[A-Za-z0-9._:/@-]{0,128}")
 # The hub takes no more.
@@ -38,6 +39,10 @@ def _label(text: str) -> str:
 
 def _one_or_more(value: object) -> object:
     return [value] if isinstance(value, str) else value
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 class Tls(Section):
@@ -90,7 +95,7 @@ class Timeouts(Section):
 class AgentConfig(Section):
     """All of ``agentd run``."""
 
-    hub: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = Field(min_length=1)
+    hub: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = Field(default=(), validate_default=True)
     """Carrier URLs of the hubs to stay connected to, each on its own."""
     id: str | None = None
     """What to attach as. May stand in the URL instead."""
@@ -112,12 +117,32 @@ class AgentConfig(Section):
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
 
+    @field_validator("hub")
+    @classmethod
+    def _hub(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("no hub to connect to: give one with --hub ws://HOST:PORT")
+        return value
+
     @field_validator("id")
     @classmethod
     def _id(cls, value: str | None) -> str | None:
         if value is not None and not AGENT_ID.fullmatch(value):
             raise ValueError(f"{value!r} is no agent id: 1 to 128 letters, digits, '.', '_', '~' or '-'")
         return value
+
+    @property
+    def hub_tls(self) -> TlsOptions:
+        """TLS towards the hubs."""
+        tls = self.tls
+        return TlsOptions(
+            ca_file=_text(tls.ca_file), cert_file=_text(tls.cert), key_file=_text(tls.key), server_name=tls.server_name
+        )
+
+    @property
+    def target_tls(self) -> TlsOptions:
+        """TLS towards targets."""
+        return TlsOptions(ca_file=_text(self.target_ca_file))
 
     @field_validator("target")
     @classmethod

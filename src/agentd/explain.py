@@ -24,7 +24,9 @@ _REFUSED = {
 def explain_failure(error: Exception, hub: Hub) -> str:
     """Why an attempt to attach failed, and the remedy where there is one."""
     if isinstance(error, AttachRefused):
-        hint = _REFUSED.get(error.status, "").format(scheme=hub.address.scheme)
+        # This one says itself what to do, and at the hub.
+        known = error.code != "attach_not_enabled"
+        hint = _REFUSED.get(error.status, "").format(scheme=hub.address.scheme) if known else ""
         text = f"hub {hub.place} refused agent {hub.agent_id}: {error.status} {error.code}: {error.message}"
         return f"{text}; {hint}" if hint else text
     if isinstance(error, SecretFileError):

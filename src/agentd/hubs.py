@@ -34,7 +34,13 @@ class Hub:
 
 
 def read_hubs(
-    urls: Sequence[str], agent_id: str | None, targets: Iterable[Target], registry: Registry, *, where: str = "--hub"
+    urls: Sequence[str],
+    agent_id: str | None,
+    targets: Iterable[Target],
+    registry: Registry,
+    *,
+    token: bool = False,
+    where: str = "--hub",
 ) -> tuple[list[Hub], list[Fault]]:
     """Read the hubs' URLs.
 
@@ -43,6 +49,7 @@ def read_hubs(
         agent_id: used where the URL has none.
         targets: none of them may be a hub: requests would go round in circles.
         registry: knows the carriers.
+        token: one is to be sent, which takes an encrypted carrier or a local one.
         where: named in the faults.
 
     Returns:
@@ -57,6 +64,10 @@ def read_hubs(
             hubs.append(Hub(carrier, address, _agent_id(address, agent_id)))
         except ValueError as exc:
             faults.append(Fault(where, "", str(exc)))
+    for hub in hubs:
+        if token and not (hub.address.secure or hub.address.local):
+            text = f"no token is sent to {hub.place}, which is not encrypted: use wss:// or tls://"
+            faults.append(Fault("--token-file", "", text))
     places = {(hub.address.host.lower(), hub.address.port) for hub in hubs}
     for target in targets:
         if not target.socket and (target.host, target.port) in places:

@@ -37,6 +37,8 @@ logger = logging.getLogger("agentd")
 
 # Seconds between looks at a session for a GoAway, which asks for nothing faster: the streams go on.
 LOOK = 0.25
+# Seconds to stay away at least after a refusal that only people can lift, such as a wrong token.
+REFUSED = 5.0
 # Seconds the last bytes of a session get at the end, when no exchange is left.
 LAST_GRACE = 0.3
 
@@ -197,7 +199,7 @@ class Uplink:
         try:
             await self._attach(session)
         except (AttachFailed, AttachRefused, SecretFileError) as error:
-            return self._failed(error, error.retry_after if isinstance(error, AttachRefused) else None)
+            return self._failed(error, _wish(error))
         except Exception as error:
             # A carrier plugin's own mistake must not end the agent.
             return self._failed(error, None)
@@ -257,7 +259,7 @@ class Uplink:
         logger.info(
             "connected as %s (instance %s) over %s: attached to %s",
             hub.agent_id, self._terms.instance, hub.carrier.name, hub.place,
-            extra={"hub": server or "a hub without a name"},
+            extra={"hub": server or "unknown"},
         )  # fmt: skip
 
     async def _stay(self, session: Session) -> None:
@@ -315,6 +317,15 @@ class Uplink:
         # A hub that does not close its side must not hold up the exit.
         session.abort()
         await session.wait_closed()
+
+
+def _wish(error: Exception) -> float | None:
+    """Seconds the hub wants us to stay away: as it says, or some for an answer that will hardly change."""
+    if not isinstance(error, AttachRefused):
+        return None
+    if error.retry_after is None and 400 <= error.status < 500:
+        return REFUSED
+    return error.retry_after
 
 
 def _tell(task: asyncio.Task[None]) -> None:

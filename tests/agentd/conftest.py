@@ -338,3 +338,11 @@ async def hub() -> AsyncIterator[FakeHub]:
     await hub.start()
     yield hub
     await hub.close()
+
+
+@pytest.fixture
+async def other_hub() -> AsyncIterator[FakeHub]:
+    hub = FakeHub()
+    await hub.start("tcp")
+    yield hub
+    await hub.close()

@@ -40,11 +40,8 @@ async def test_from_start_to_end(rig, hub):
     await rig.settle(lambda: hub.sessions[0].is_closed and target.closed == 1)
 
 
-async def test_several_hubs_are_each_kept_connected(rig, hub):
-    from tests.agentd.conftest import FakeHub
-
-    other = FakeHub()
-    await other.start("tcp")
+async def test_several_hubs_are_each_kept_connected(rig, hub, other_hub):
+    other = other_hub
     target = await rig.target(hello)
     app = make([hub.url, other.url], [target.url])
     app.start()
@@ -56,7 +53,6 @@ async def test_several_hubs_are_each_kept_connected(rig, hub):
     other.sessions[0].transport.abort()
     assert (await hub.ask(GET)).body == b"hi"
     await app.stop(30)
-    await other.close()
 
 
 @pytest.mark.parametrize("how", ["ends", "grace", "signal"])

@@ -145,6 +145,23 @@ async def test_all_faults_of_the_settings_at_once(agentd, tmp_path):
         assert words in command.printed
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--id", "a"], "no hub to connect to: give one with --hub ws://HOST:PORT"),
+        (["--hub", "ws://h:1"], "ws://h:1 names no agent: give --id NAME"),
+        (["--hub", "wss://h:1", "--id", "a", "--ca-file", "none.pem"], "cannot use CA file none.pem"),
+        (["--hub", "wss://h:1", "--id", "a", "--target-ca-file", "none.pem"], "--target-ca-file: cannot use CA file"),
+        (["--hub", "ws://h:1", "--id", "a", "--token-file", "t"], "no token is sent to ws://h:1"),
+    ],
+)
+async def test_faults_found_before_anything_is_tried(agentd, words, said):
+    command = await agentd("run", *words)
+    assert await command.end() == 78
+    assert said in command.printed
+    assert len(command.printed.splitlines()) == 1
+
+
 async def test_settings_from_a_file_and_variables(rig, hub, agentd, tmp_path):
     file = tmp_path / "agent.toml"
     file.write_text(f'hub = "{hub.url}"\nid = "from-file"\nlog_format = "json"\n')

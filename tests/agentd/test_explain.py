@@ -63,3 +63,8 @@ def test_failures(error, words):
 )
 def test_ends(reason, words):
     assert words in explain_end(reason)
+
+
+def test_a_hub_that_takes_no_agents_is_no_matter_of_tokens():
+    line = explain_failure(AttachRefused(401, "attach_not_enabled", "start it with --dev", None), HUB)
+    assert line.endswith("401 attach_not_enabled: start it with --dev")

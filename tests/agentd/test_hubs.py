@@ -56,3 +56,12 @@ def test_f17_the_hub_is_no_target(registry):
     assert [str(fault) for fault in faults] == [
         "--target: http://h:1 is the hub itself: requests would go round in circles"
     ]
+
+
+def test_f2_tokens_take_an_encrypted_or_local_carrier(registry):
+    urls = ["ws://h:1", "wss://h:2", "tcp://127.0.0.1:3", "tls://h:4"]
+    assert read_hubs(urls, "a", [], registry)[1] == []
+    _, faults = read_hubs(urls, "a", [], registry, token=True)
+    assert [str(fault) for fault in faults] == [
+        "--token-file: no token is sent to ws://h:1, which is not encrypted: use wss:// or tls://"
+    ]

@@ -109,7 +109,8 @@ async def test_e18_a_hub_that_leaves_keeps_its_streams_while_the_agent_connects_
     await rig.settle(lambda: len(one._sessions) == 1)
 
 
-async def test_refusals_are_told_and_retried(rig, hub, uplink, caplog):
+async def test_refusals_are_told_and_retried(rig, hub, uplink, caplog, monkeypatch):
+    monkeypatch.setattr("agentd.uplink.REFUSED", 0.001)
     body = b'{"msg":"no token was given","code":"token_missing"}'
     hub.refusal = b"HTTP/1.1 401 U\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
     one = await uplink()
@@ -123,8 +124,9 @@ async def test_refusals_are_told_and_retried(rig, hub, uplink, caplog):
     await rig.settle(lambda: one.state is State.ONLINE)
 
 
-async def test_retry_after_is_kept(rig, hub, uplink):
-    hub.refusal = b"HTTP/1.1 503 S\r\nRetry-After: 100\r\nContent-Length: 0\r\n\r\n"
+@pytest.mark.parametrize("answer", [b"503 S\r\nRetry-After: 100", b"401 U", b"404 N"])
+async def test_a_hub_that_says_no_is_left_alone_for_a_while(rig, hub, uplink, answer):
+    hub.refusal = b"HTTP/1.1 " + answer + b"\r\nContent-Length: 0\r\n\r\n"
     one = await uplink()
     one.start()
     await rig.settle(lambda: one.state is State.WAITING)
