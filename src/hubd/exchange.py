@@ -172,6 +172,7 @@ class Exchange(Sending):
         close = not (head.keep_alive and self.sent_all) or head.upgrade is not None or self.hub.draining
         if response.framing >= _UNSIZED:
             self._chunked = head.minor == 1
+            self.front.unframed = head.minor == 0
             close = close or head.minor == 0
         self._keep = not close
         if response.special and b"tunnel-error" in response.special:
