@@ -261,10 +261,12 @@ class Bench:
     def port(self) -> int:
         return int(self.app.urls[0].rpartition(":")[2])
 
-    async def agent(self, agent_id: str = "demo", *, answer: bytes | None = OK, instance: str | None = "") -> Agent:
+    async def agent(
+        self, agent_id: str = "demo", *, answer: bytes | None = OK, instance: str | None = "", scheme: str = "tcp"
+    ) -> Agent:
         """Attach a scripted agent. `instance` "" makes one up, None sends none."""
         agent = Agent(answer)
-        url = f"tcp://127.0.0.1:{self.port}"
+        url = f"{scheme}://127.0.0.1:{self.port}"
         carrier = REGISTRY.for_url(url)
         headers = [] if instance is None else [("X-Agent-Instance", instance or os.urandom(4).hex())]
         agent.info = await attach(

@@ -34,6 +34,17 @@ async def test_session_bytes_sent_with_the_request_are_not_lost(bench):
             assert frame[1] == 2
 
 
+@pytest.mark.parametrize("scheme", ["tcp", "ws"])
+async def test_every_kind_of_upgrade_carries_requests(bench, scheme):
+    size = 300_000
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+    agent = await bench.agent(answer=answer, scheme=scheme)
+    visitor = await bench.visitor()
+    for _ in range(3):
+        assert (await visitor.get()).body == b"x" * size
+    assert len(agent.streams) == 3
+
+
 @pytest.mark.parametrize(
     ("data", "status", "code"),
     [

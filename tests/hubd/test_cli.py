@@ -62,7 +62,7 @@ async def test_address_in_use():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        where = "127.0.0.1:%d" % taken.getsockname()[1]
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
         code, _, err = await ended("serve", "--dev", "--listen", where)
     assert code == 78 and where in err and "--listen" in err
 
