@@ -17,6 +17,7 @@ from agentd.hubs import Hub, read_hubs
 from agentd.targets import parse_target
 from carrier_api import Registry, client_context
 from tunnel import logs
+from tunnel.allocator import keep_buffers
 from tunnel.logs import Secret
 from tunnel.settings import EXIT_CONFIG, Fault, SecretFileError, SettingsError, load, read_secret_file
 from tunnel.version import VERSION
@@ -129,6 +130,7 @@ def _token(settings: AgentConfig) -> Secret | None:
 def _run(settings: AgentConfig, hubs: list[Hub], registry: Registry, token: Secret | None) -> None:
     from agentd.app import run as run_agent
 
+    keep_buffers()
     running = logs.setup(settings.log_format, settings.log_level)
     try:
         for line in registry.failures:

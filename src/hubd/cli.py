@@ -12,6 +12,7 @@ import typer
 
 from hubd.config import HubConfig
 from tunnel import logs
+from tunnel.allocator import keep_buffers
 from tunnel.settings import EXIT_CONFIG, SettingsError, load
 from tunnel.version import VERSION
 
@@ -86,6 +87,7 @@ def _run(config: HubConfig) -> None:
         if config.dev:
             print(how_to_use(hub), flush=True)
 
+    keep_buffers()
     running = logs.setup(config.log_format, config.log_level)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
