@@ -61,10 +61,10 @@ class Relay:
                 head = b""
                 while not head.endswith(b"\r\n\r\n"):
                     head += source.recv(1)
-                lines = [
-                    line for line in head.split(b"\r\n") if not line.lower().startswith(b"sec-websocket-protocol:")
-                ]
-                sink.sendall(b"\r\n".join(lines))
+                lines = head.split(b"\r\n")
+                kept = [line for line in lines if not line.lower().startswith(b"sec-websocket-protocol:")]
+                self.hidden += len(lines) - len(kept)
+                sink.sendall(b"\r\n".join(kept))
             while data := source.recv(_PIECE):
                 self._going.wait()
                 sink.sendall(data)
