@@ -56,8 +56,7 @@ LATE_FRAMES_PER_STREAM: Final = 4
 # Refusals that may wait unsent before the peer, which is not reading them, is taken for an attacker.
 MAX_OWED_REPLIES: Final = 1024
 
-# Control frames of any kind that may wait unsent before a peer that goes on sending is taken for one that does not
-# read. A full table of streams has fewer to send; it is less than a megabyte.
+# Control frames that may wait unsent before a peer that goes on sending is taken for one that does not read: under 1 MB.
 MAX_CONTROL_FRAMES: Final = 16 * 1024
 
 
@@ -166,7 +165,7 @@ class Core:
                 self.outbox.enqueue(stream)
 
     def end_stream(self, stream: CoreStream) -> None:
-        """Send FIN after all queued data. Reading goes on. A second call does nothing."""
+        """Send FIN after all queued data. Reading goes on. Idempotent. Raises StreamClosed before the accept."""
         if not stream.ending and stream.state in WRITABLE and self.error is None:
             stream.ending = True
             if stream.pending_bytes or stream.queued:
@@ -175,6 +174,8 @@ class Core:
             else:
                 self.outbox.control.append(pack(WINDOW_UPDATE, FIN, stream.id, 0))
                 self._fin_sent(stream)
+        elif stream.state in UNACCEPTED:
+            raise StreamClosed(f"stream {stream.id} has to be accepted before it is ended")
 
     def reset_stream(self, stream: CoreStream) -> None:
         """Drop the stream in both directions: queued data is thrown away and RST is sent. Idempotent.

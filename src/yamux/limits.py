@@ -30,7 +30,7 @@ class TokenBucket:
         if self._tokens >= 0:
             return
         now = self._clock()
-        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
+        self._tokens = min(self._burst, self._tokens + 1 + (now - self._filled_at) * self._rate) - 1
         self._filled_at = now
         if self._tokens < 0:
             raise FloodDetected(f"too many {self._name}: more than {self._rate:g} a second")

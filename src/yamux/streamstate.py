@@ -102,8 +102,8 @@ TRANSITIONS: Final[dict[tuple[State, Input], tuple[State, Outcome]]] = {
 READABLE: Final = frozenset({_S.SYN_SENT, _S.SYN_SENT_ENDED, _S.SYN_RECEIVED, _S.ESTABLISHED, _S.LOCAL_ENDED})
 """States in which the peer may still send data, so that credit is worth giving."""
 
-WRITABLE: Final = frozenset({_S.SYN_SENT, _S.SYN_RECEIVED, _S.SYN_RECEIVED_ENDED, _S.ESTABLISHED, _S.REMOTE_ENDED})
-"""States in which our FIN has not gone out."""
+WRITABLE: Final = frozenset({_S.SYN_SENT, _S.ESTABLISHED, _S.REMOTE_ENDED})
+"""States in which data and our FIN may go out: an acceptor answers first."""
 
 UNANSWERED: Final = frozenset({_S.SYN_SENT, _S.SYN_SENT_ENDED})
 UNACCEPTED: Final = frozenset({_S.SYN_RECEIVED, _S.SYN_RECEIVED_ENDED})
