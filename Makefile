@@ -26,10 +26,11 @@ install: ## make or refresh .venv (does nothing when up to date)
 demo: install ## start hub, agent and a sample target, send one request through, serve until Ctrl-C
 	@$(PY) -m tools.demo
 
-test: install ## the hermetic tests: no network but loopback, under ten minutes
-	@$(PY) -m pytest tests --ignore=tests/interop_go
+test: install ## the tests: no network but loopback once the Go programs are built, under ten minutes
+	@$(PY) -m conformance.gobuild >/dev/null
+	@$(PY) -m pytest tests
 
-interop: install ## against other implementations: Go programs, nginx, wrk and friends
+interop: install ## against other implementations: the yamux reference frame by frame, nginx, wrk and friends
 	@$(PY) -m tools.interop
 
 soak: install ## the long tests (tests/soak)

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# They need a Go toolchain or programs of others, so they are no part of make test.
-FOLDERS = ("conformance", "tests/interop_go")
+# They take long or need programs of others, so they are no part of make test.
+FOLDERS = ("conformance",)
 # Command -> the Debian package that has it.
 PROGRAMS = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "curl": "curl", "git": "git"}
 
