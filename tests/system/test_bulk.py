@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import pytest
 from tests.system.conftest import Plant
 from tests.system.harness import DEADLINE, POLL, Peak, settle_fds, until
-from tests.system.targets import BLOCK, Call, block, digest_of
+from tests.system.targets import BLOCK, Call, block, digest_of, upload
 from tests.system.visitors import Visitor
 
 MIB = 2**20
@@ -45,6 +46,16 @@ async def test_ten_big_bodies_at_once(ws_plant: Plant, direction: str) -> None:
     await settle_fds(before)
 
 
+async def _stands_still(count: Callable[[], int]) -> int:
+    """Wait until a count has not moved for a second, and return it."""
+    last, since = -1, time.monotonic()
+    while time.monotonic() - since < 1.0:
+        if count() != last:
+            last, since = count(), time.monotonic()
+        await asyncio.sleep(POLL)
+    return last
+
+
 async def test_a_slow_visitor_slows_only_itself(ws_plant: Plant) -> None:
     plant = ws_plant
     size = 256 * MIB
@@ -67,21 +78,13 @@ async def test_a_slow_visitor_slows_only_itself(ws_plant: Plant) -> None:
         except asyncio.CancelledError:
             return size
 
-    async def held_back() -> None:
-        last, since = -1, time.monotonic()
-        while time.monotonic() - since < 1.0:
-            if written != last:
-                last, since = written, time.monotonic()
-            await asyncio.sleep(POLL)
-
     async with plant.target() as target, asyncio.timeout(2 * DEADLINE), Peak(*plant.system.daemons) as peak:
         target.on("/pour", pour)
         async with Visitor(plant.port, receive_buffer=2048) as slow:
             slow.write_head("GET", slow.url("/pour"))
             await slow.head()
             crawling = asyncio.create_task(crawl(slow))
-            await held_back()
-            stopped_at = written
+            stopped_at = await _stands_still(lambda: written)
             # What kernels, windows and buffers on the way hold, and far from the whole.
             assert stopped_at < 32 * MIB
             async with Visitor(plant.port) as normal:
@@ -95,6 +98,44 @@ async def test_a_slow_visitor_slows_only_itself(ws_plant: Plant) -> None:
             assert await crawling > 0
             slow.leave()
         await until(lambda: "/pour" in target.aborted, "the target learns that the visitor has left")
+    print(f"\nheld back after {stopped_at / MIB:.1f} MiB; peak {peak}")
+    for name, peak_size in peak.rss.items():
+        assert peak_size - peak.start[name] < 48 * MIB, (name, str(peak))
+
+
+async def test_a_target_that_does_not_read_holds_its_visitor_back(ws_plant: Plant) -> None:
+    plant = ws_plant
+    size = 128 * MIB
+    go = asyncio.Event()
+    sent = 0
+
+    async def stuck(call: Call) -> None:
+        await go.wait()
+        await upload(call)
+
+    async def pour(visitor: Visitor) -> None:
+        nonlocal sent
+        visitor.write_head("POST", visitor.url("/stuck"), f"Content-Length: {size}")
+        for index in range(size // BLOCK):
+            await visitor.send(block(index))
+            sent += BLOCK
+
+    async with plant.target() as target, asyncio.timeout(2 * DEADLINE), Peak(*plant.system.daemons) as peak:
+        target.on("/stuck", stuck)
+        async with Visitor(plant.port) as visitor, asyncio.TaskGroup() as group:
+            group.create_task(pour(visitor))
+            stopped_at = await _stands_still(lambda: sent)
+            assert stopped_at < 32 * MIB
+            async with Visitor(plant.port) as normal:
+                for _ in range(100):
+                    assert (await normal.get("/hello")).status == 200
+                answer = await normal.upload(normal.url("/upload"), 16 * MIB)
+                assert answer.body.decode() == f"{16 * MIB} {digest_of(16 * MIB)}"
+            assert sent - stopped_at < MIB
+            # Held back, not broken: once the target reads, the rest arrives whole.
+            go.set()
+            answer = await visitor.response()
+            assert answer.body.decode() == f"{size} {digest_of(size)}"
     print(f"\nheld back after {stopped_at / MIB:.1f} MiB; peak {peak}")
     for name, peak_size in peak.rss.items():
         assert peak_size - peak.start[name] < 48 * MIB, (name, str(peak))
