@@ -29,8 +29,10 @@ from yamux.carrier import TlsOptions
 from yamux.testing import MemoryPair, Recorder, memory_pair
 
 
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Every test runs on both loops."""
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every test runs on both loops, but for those of the command, which brings its own."""
+    if item.path.name == "test_cli.py":
+        return {"asyncio": asyncio.new_event_loop}
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 

@@ -15,11 +15,6 @@ from tunnel.version import VERSION
 GET = b"GET /api/v1/proxy/a/hello HTTP/1.1\r\nHost: v\r\nX-Proxy-Path: /hello\r\n\r\n"
 
 
-def pytest_asyncio_loop_factories():
-    """The loop under test is that of the process."""
-    return {"asyncio": asyncio.new_event_loop}
-
-
 class Command:
     """A running agentd."""
 
