@@ -26,7 +26,7 @@ from hubd.reasons import (
 from hubd.sessions import MAX_STREAMS, AgentSession
 from tunnel.attach import Accepted, check_upgrade, encode_101, parse_attach_path
 from tunnel.version import VERSION
-from yamux import Config, Session
+from yamux import Config, Session, SessionClosed
 from yamux.carrier import Upgrade, UpgradeRefused
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ PROMPT_SESSION = dataclasses.replace(SESSION, max_unacked=MAX_STREAMS)
 CHURN_LIMIT = 200
 CHURN_SECONDS = 10.0
 CLOSE_GRACE = 5.0
+# Programs on gorilla/websocket lose what they read together with the 101. They read it at once, so a twentieth of a
+# second is enough; where the network delivers both together all the same, the ping that proves the session is repeated.
+QUIET_AFTER_101 = 0.05
+PROOF_TIMEOUT = 2.0
+PROOF_TRIES = 3
 MAX_LABELS = 32
 
 _SERVER = (b"Tunnel-Hub", b"hubd/" + VERSION.encode())
@@ -204,11 +209,17 @@ class AttachDesk:
             version=request.version,
             labels=request.labels,
             attached_at=hub.loop.time(),
+            ready=request.instance is not None,
         )
         transport.write(encode_101(accepted.token, [*accepted.headers, _SERVER]))
         accepted.framing.start(transport, session, leftover)
         if session.is_closed:
             return
+        if not entry.ready:
+            session.pause_writing()
+            task = hub.loop.create_task(self._prove(entry))
+            self._deciding.add(task)
+            task.add_done_callback(self._deciding.discard)
         replaced = hub.pools.add(entry)
         hub.stats.agents_attached += 1
         logger.info(
@@ -222,6 +233,25 @@ class AttachDesk:
                 "replaces": replaced is not None,
             },
         )
+
+    async def _prove(self, entry: AgentSession) -> None:
+        """Put an agent that says nothing of itself into service once it has answered a ping."""
+        session = entry.session
+        await asyncio.sleep(QUIET_AFTER_101)
+        session.resume_writing()
+        for _ in range(PROOF_TRIES):
+            try:
+                await session.ping(PROOF_TIMEOUT)
+            except TimeoutError:
+                continue
+            except SessionClosed:
+                return
+            entry.ready = True
+            pool = self._hub.pools.get(entry.agent_id)
+            if pool is not None and pool.waiters:
+                pool.wake()
+            return
+        session.abort(SessionClosed("the agent answers no pings"))
 
     def _ended(self, entry: AgentSession) -> None:
         hub = self._hub

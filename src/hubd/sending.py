@@ -126,7 +126,7 @@ class Sending(asyncio.Protocol):
 
     def _open(self, entry: AgentSession) -> bool:
         """Open a stream and send what there is; False if this session cannot take it."""
-        if entry.active >= MAX_STREAMS:
+        if entry.active >= MAX_STREAMS or not entry.ready:
             return False
         route = self.route
         lines = route.lines.get(entry.raw_path)
@@ -202,20 +202,27 @@ class Sending(asyncio.Protocol):
         if pool is None or not pool.wait(self):
             self._refuse(AGENT_BUSY)
             return
+        self._wait_in(pool)
+        self.front.deadline = self.hub.loop.time() + self.hub.timeouts.queue
+
+    def _wait_in(self, pool: Pool | None) -> None:
         self._waiting = pool
         if not self.sent_all:
+            deadline = self.front.deadline
             self.front.pause_reading()
-        self.front.deadline = self.hub.loop.time() + self.hub.timeouts.queue
+            self.front.deadline = deadline
 
     def retry(self) -> bool:
         """Called by the pool when a stream may be free; False if there was none."""
         waiting, self._waiting = self._waiting, None
+        # Before the request is sent: what is sent may fill the stream, which then stops reading again.
+        self.front.resume_reading()
         if self._dispatch():
             if not self.over:
-                self.front.deadline = self.hub.now + self.hub.response_timeout if self.sent_all else 0.0
-                self.front.resume_reading()
+                done = self.sent_all and not self.front.read_paused
+                self.front.deadline = self.hub.now + self.hub.response_timeout if done else 0.0
             return True
-        self._waiting = waiting
+        self._wait_in(waiting)
         return False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -237,6 +244,8 @@ class Sending(asyncio.Protocol):
             self._replays += 1
         self._retries += 1
         self.hub.stats.retries += 1
+        # The lost stream may have stopped the reading, and will not start it again.
+        self.front.resume_reading()
         if not self._dispatch():
             self._queue()
         return True

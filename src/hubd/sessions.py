@@ -35,6 +35,7 @@ class AgentSession:
         active: exchanges in progress on it.
         draining: takes no new exchanges; ends with its last one.
         closing: it has been asked to close.
+        ready: it may be sent streams; until then requests wait for it.
         raw_path: the agent takes percent-encoded paths in ``X-Proxy-Path``.
     """
 
@@ -48,6 +49,7 @@ class AgentSession:
         "labels",
         "peer",
         "raw_path",
+        "ready",
         "session",
         "version",
     )
@@ -62,6 +64,7 @@ class AgentSession:
         version: str = "",
         labels: tuple[str, ...] = (),
         attached_at: float = 0.0,
+        ready: bool = True,
     ) -> None:
         self.agent_id = agent_id
         self.session = session
@@ -72,6 +75,7 @@ class AgentSession:
         self.attached_at = attached_at
         self.active = 0
         self.draining = self.closing = False
+        self.ready = ready
         self.raw_path = instance is not None
 
     def __repr__(self) -> str:
@@ -81,7 +85,7 @@ class AgentSession:
     @property
     def can_open(self) -> bool:
         """Whether it takes another exchange now."""
-        return self.active < MAX_STREAMS and self.session.can_open
+        return self.ready and self.active < MAX_STREAMS and self.session.can_open
 
     def drain(self) -> None:
         """Take nothing new; end when the last exchange has. The peer is told with GoAway."""

@@ -191,6 +191,34 @@ async def test_d8_request_waits_for_a_free_stream(bench, monkeypatch):
     assert bytes(agent.streams[1].body) == b"abcdef"
 
 
+async def test_d8_a_large_upload_that_waited_is_still_held_back(bench, monkeypatch):
+    monkeypatch.setattr("hubd.sending.MAX_STREAMS", 1)
+    monkeypatch.setattr(sessions, "MAX_STREAMS", 1)
+    agent = await bench.agent(answer=None)
+    first, second = await bench.visitor(), await bench.visitor()
+    await first.send(GET)
+    stream = await agent.stream()
+    size = 8 * 1024 * 1024
+    agent.raw = True
+    second.writer.write(f"POST {P}/x HTTP/1.1\r\nHost: hub\r\nContent-Length: {size}\r\n\r\n".encode() + b"x" * size)
+    pool = bench.hub.pools.get("demo")
+    await bench.wait(lambda: pool.waiters)
+    (exchange,) = pool.waiters
+    await bench.wait(lambda: exchange.front.read_paused)
+    bench.later(0.5)
+    assert exchange.front.read_paused and pool.waiters
+    stream.reply(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert (await first.reply()).status == 204
+    upload = await agent.stream(1)
+    upload.transport.pause_reading()
+    await bench.wait(lambda: exchange.front.read_paused)
+    assert exchange.stream.get_write_buffer_size() < 1024 * 1024
+    upload.transport.resume_reading()
+    await bench.wait(lambda: len(upload.raw) > size)
+    upload.reply(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert (await second.reply()).status == 204
+
+
 async def test_d8_waiting_is_bounded_in_time(bench, monkeypatch):
     monkeypatch.setattr("hubd.sending.MAX_STREAMS", 0)
     monkeypatch.setattr(sessions, "MAX_STREAMS", 0)
