@@ -170,7 +170,7 @@ class Exchange(Asking):
         assert pool is not None
         # Bytes behind the response are nobody's; an unread request body would be taken for the next request.
         if response.keep_alive and self.sent_all and not connection.reader.buffered:
-            pool.release(connection)
+            pool.release(connection, response.special.get(b"keep-alive"))
         else:
             pool.discard(connection)
         self.stream.close()

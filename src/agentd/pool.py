@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +18,10 @@ from yamux.carrier import TlsOptions
 
 logger = logging.getLogger("agentd.pool")
 
+# Two sweeps: the clock here may be one behind when a connection becomes idle, and another when it is taken.
+MARGIN = 2
+# A hint of apache, node and others, e.g. "timeout=5, max=100".
+_HINT = re.compile(rb"\btimeout=(\d{1,6})(?!\d)")
 _ESTABLISHED = 1
 """State of a live socket, in the first byte of TCP_INFO (linux/tcp.h)."""
 
@@ -54,10 +59,10 @@ class TargetConnection(asyncio.Protocol):
         reader: for its responses, one after the other.
         reused: it has carried an exchange before.
         paused: its user asked it to stop reading.
-        idle_since: monotonic seconds as of the pool's last sweep.
+        expires: monotonic seconds from which on it is not used again, while idle.
     """
 
-    __slots__ = ("idle_since", "paused", "pool", "reader", "reused", "transport", "user")
+    __slots__ = ("expires", "paused", "pool", "reader", "reused", "transport", "user")
 
     transport: asyncio.Transport
 
@@ -66,7 +71,7 @@ class TargetConnection(asyncio.Protocol):
         self.reader = ResponseReader(pool.limits)
         self.user = user
         self.reused = self.paused = False
-        self.idle_since = 0.0
+        self.expires = 0.0
 
     def __repr__(self) -> str:
         return f"<TargetConnection {self.pool.target.url} {'busy' if self.user is not None else 'idle'}>"
@@ -192,7 +197,8 @@ class TargetPool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.transport.is_closing() or (sure and not connection.is_alive()):
+            stale = self.now >= connection.expires or connection.transport.is_closing()
+            if stale or (sure and not connection.is_alive()):
                 self.discard(connection)
                 continue
             connection.user = user
@@ -236,26 +242,31 @@ class TargetPool:
         if failure is None and made[-1] not in self.open:
             failure = DialError(TARGET_CLOSED, f"{self.target.place} closed the connection at once")
         if failure is None:
-            self._offer(made[-1])
+            self._offer(made[-1], self._idle_seconds)
         elif len(self._waiting) > self._under_way:
             # No other dial is under way for the one who waits longest.
             self._waiting.popleft().target_failed(failure)
 
-    def _offer(self, connection: TargetConnection) -> None:
+    def _offer(self, connection: TargetConnection, seconds: float) -> None:
         if self._waiting:
             user = self._waiting.popleft()
             connection.user = user
             user.target_ready(connection)
         elif len(self._idle) < self._max_idle and not self._closed:
-            connection.idle_since = self.now
+            connection.expires = self.now + seconds
             self._idle.append(connection)
         else:
             self.discard(connection)
 
     # -- giving back -------------------------------------------------------------------------------------------------
 
-    def release(self, connection: TargetConnection) -> None:
-        """Take back a connection whose exchange is complete in both directions."""
+    def release(self, connection: TargetConnection, hint: list[bytes] | None = None) -> None:
+        """Take back a connection whose exchange is complete in both directions.
+
+        Args:
+            hint: values of the response's ``Keep-Alive``. Who ends an idle connection just when it is used again costs
+                a second try or, for what cannot be repeated, the request.
+        """
         connection.user = None
         if connection.paused:
             connection.resume_reading()
@@ -263,7 +274,12 @@ class TargetPool:
             self.forget(connection)
             return
         connection.reused = True
-        self._offer(connection)
+        self._offer(connection, self._idle_seconds if hint is None else self._hinted(hint[0]))
+
+    def _hinted(self, hint: bytes) -> float:
+        """Seconds a connection may be idle by the target's own word, less what our clock may be behind."""
+        found = _HINT.search(hint)
+        return self._idle_seconds if found is None else min(self._idle_seconds, int(found[1]) - MARGIN)
 
     def discard(self, connection: TargetConnection) -> None:
         """Close a connection; what is still queued for it belongs to no one any more."""
@@ -289,12 +305,7 @@ class TargetPool:
             now: monotonic seconds.
         """
         self.now = now
-        idle = self._idle
-        old = 0
-        while old < len(idle) and now - idle[old].idle_since >= self._idle_seconds:
-            old += 1
-        stale, self._idle = idle[:old], idle[old:]
-        for connection in stale:
+        for connection in [connection for connection in self._idle if now >= connection.expires]:
             self.discard(connection)
 
     async def close(self) -> None:

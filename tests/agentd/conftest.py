@@ -26,7 +26,7 @@ from tunnel.attach import check_upgrade, encode_101
 from tunnel.http1 import RequestHead, RequestReader
 from yamux import Session
 from yamux.carrier import TlsOptions
-from yamux.testing import MemoryPair, Recorder, memory_pair
+from yamux.testing import CLEAN, Link, MemoryPair, Recorder, memory_pair
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -183,12 +183,12 @@ class Rig:
         self.targets.append(target)
         return target
 
-    def start(self, *targets: str, tls: TlsOptions | None = None, **settings: Any) -> None:
+    def start(self, *targets: str, tls: TlsOptions | None = None, link: Link = CLEAN, **settings: Any) -> None:
         config = AgentConfig(hub=("ws://127.0.0.1:1",), target=targets, **settings)
         self.server = Server(config, [parse_target(text) for text in targets], tls=tls)
         self.agent = Session(client=True, config=session_config(1000), stream_factory=self.server.exchange)
         self.hub = Session(client=False)
-        self.pair = memory_pair(self.agent, self.hub)
+        self.pair = memory_pair(self.agent, self.hub, link)
 
     async def serve(self, handler: Handler, **settings: Any) -> TargetServer:
         target = await self.target(handler)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from agentd.dial import dial
+from yamux.testing import COALESCING, TINY
 
 GET = b"GET /api/v1/proxy/a/hello HTTP/1.1\r\nHost: visitor.example\r\nX-Proxy-Path: /hello\r\nX-Request-Id: r1\r\n\r\n"
 
@@ -684,3 +685,50 @@ async def test_exchanges_are_freed_without_the_collector(rig):
         assert len([thing for thing in gc.get_objects() if isinstance(thing, Exchange)]) <= 1
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("link", [TINY, COALESCING], ids=["tiny", "coalescing"])
+async def test_e15_any_split_on_the_carrier(rig, link):
+    await rig.serve(hello, link=link)
+    for _ in range(3):
+        reply = await rig.ask(GET)
+        assert (reply.status, reply.body) == (200, b"Hello, there\n")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        ok(b"some body"),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n",
+    ],
+    ids=["length", "chunked"],
+)
+async def test_c11_no_cut_looks_like_an_end(rig, response):
+    """The target closes after each number of bytes in turn, and sends them one by one."""
+    size = 0
+
+    async def part(client):
+        await client.head()
+        for at in range(size):
+            await client.send(response[at : at + 1])
+
+    await rig.serve(part)
+    for size in range(len(response) + 1):  # noqa: B007
+        reply = await rig.ask(GET)
+        if size == len(response):
+            assert (reply.status, reply.complete) == (200, True)
+        elif reply.complete:
+            assert (reply.status, reply.code) == (502, "target_closed")
+        else:
+            assert isinstance(reply.error, ConnectionResetError)
+
+
+async def test_c5_no_informational_response_for_old_visitors(rig):
+    async def hints(client):
+        await client.head()
+        await client.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" + ok())
+        await client.ended()
+
+    await rig.serve(hints)
+    reply = await rig.ask(GET.replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert reply.raw.count(b"HTTP/1.1") == 1

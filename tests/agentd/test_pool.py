@@ -149,6 +149,27 @@ async def test_idle_limit(rig, pool):
     assert pool.idle == 0
 
 
+@pytest.mark.parametrize(
+    ("hint", "seconds"),
+    [(b"timeout=5", 3), (b"max=9, timeout=30", 28), (b"timeout=999", 60), (b"x", 60), (b"timeout=99999999", 60)],
+)
+async def test_the_targets_own_idle_limit_is_kept(rig, pool, hint, seconds):
+    _, connection = await taken(pool)
+    pool.release(connection, [hint])
+    pool.sweep(seconds - 1.0)
+    assert pool.idle == 1
+    pool.sweep(float(seconds))
+    assert pool.idle == 0
+
+
+async def test_an_expired_connection_is_not_given(rig, pool):
+    _, connection = await taken(pool)
+    pool.release(connection, [b"timeout=5"])
+    pool.now = 3.0
+    assert pool.acquire(User()) is None
+    await rig.settle(lambda: not pool.open)
+
+
 async def test_d9_failure_is_told_to_each_who_waits(rig):
     target = await rig.target(stay)
     target.stop_listening()
