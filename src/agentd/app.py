@@ -131,7 +131,7 @@ async def run(config: AgentConfig, hubs: Sequence[Hub], *, token: Secret | None 
     await first.wait()
     active = app.server.active
     if active:
-        logger.info("shutting down: %d exchanges get up to %g s to end", active, config.timeouts.drain)
+        logger.info("shutting down: waiting up to %g s for exchanges in progress: %d", config.timeouts.drain, active)
     else:
         logger.info("shutting down")
     await app.stop(config.timeouts.drain, second)

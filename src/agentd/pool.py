@@ -124,10 +124,11 @@ class TargetConnection(asyncio.Protocol):
     def is_alive(self) -> bool:
         """Ask the kernel whether the target has closed already, before the loop comes to tell."""
         sock = self.transport.get_extra_info("socket")
-        if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        question = getattr(socket, "TCP_INFO", None)
+        if question is None or sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
             return True
         try:
-            state: bytes = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+            state: bytes = sock.getsockopt(socket.IPPROTO_TCP, question, 1)
         except OSError:
             return False
         return state[0] == _ESTABLISHED

@@ -112,7 +112,7 @@ async def test_l1_first_signal_waits_second_ends(rig, hub, agentd):
     asked = asyncio.create_task(hub.ask(GET))
     await rig.settle(lambda: bool(target.heads))
     command.process.send_signal(signal.SIGTERM)
-    await command.line("shutting down: 1 exchanges get up to 30 s")
+    await command.line("waiting up to 30 s for exchanges in progress: 1")
     assert command.process.returncode is None
     command.process.send_signal(signal.SIGTERM)
     assert await command.end() == 0
