@@ -9,15 +9,17 @@ import socket
 import time
 from collections import Counter
 
-from tests.system.harness import DEADLINE, System, settle_fds
+from tests.system.harness import DEADLINE, System, settle_fds, until
 from tests.system.relay import Relay
-from tests.system.targets import Target, digest_of
+from tests.system.targets import Target, WebSocketTarget, digest_of
 from tests.system.visitors import Cut, Visitor, fetch
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, WebSocketException
 
 CUTS = int(os.environ.get("SOAK_CUTS", "1000"))
 WORKERS = 24
+AGENTS = 6
+CUTS_PER_SECOND = 3.0
 SIZES = (1, 1000, 65_537, 3_000_000)
 
 
@@ -61,6 +63,9 @@ class Churn:
             good = answer.digest == digest_of(size)
         if answer.status == 200:
             assert good, f"a wrong body looked complete: {kind} of {size}"
+        else:
+            # Whoever is told that no agent is there tries again after a moment.
+            await asyncio.sleep(0.05)
         self.ends[str(answer.status)] += 1
         return answer.keeps
 
@@ -70,10 +75,10 @@ async def test_g3_carriers_cut_at_random(system: System, sockets: list[socket.so
     print(f"\nseed {seed}, {CUTS} cuts")
     hub = system.start_hub()
     async with Target(sockets[0]) as target:
-        relays = [Relay(system.port), Relay(system.port)]
+        relays = [Relay(system.port) for _ in range(AGENTS)]
         agents = [
-            system.start_agent("a", target.address, url=f"{scheme}://127.0.0.1:{relay.port}")
-            for scheme, relay in zip(("ws", "tcp"), relays, strict=True)
+            system.start_agent("a", target.address, url=f"{('ws', 'tcp')[number % 2]}://127.0.0.1:{relay.port}")
+            for number, relay in enumerate(relays)
         ]
         for size in SIZES:
             digest_of(size)
@@ -85,8 +90,8 @@ async def test_g3_carriers_cut_at_random(system: System, sockets: list[socket.so
         before = {daemon: daemon.fds for daemon in system.daemons}
         began = time.monotonic()
         for number in range(CUTS):
-            await asyncio.sleep(churn.random.expovariate(4))
-            relays[churn.random.randrange(2)].cut(reset=churn.random.random() < 0.5)
+            await asyncio.sleep(churn.random.expovariate(CUTS_PER_SECOND))
+            churn.random.choice(relays).cut(reset=churn.random.random() < 0.5)
             if number % max(1, CUTS // 20) == 0:
                 marks.append((hub.rss, max(agent.rss for agent in agents)))
             for task in tasks:
@@ -97,21 +102,20 @@ async def test_g3_carriers_cut_at_random(system: System, sockets: list[socket.so
         taken = time.monotonic() - began
         print(f"{sum(churn.ends.values())} requests in {taken:.0f} s: {dict(churn.ends)}")
         print("RSS (hub, agent) in MiB:", [(hub_rss >> 20, agent_rss >> 20) for hub_rss, agent_rss in marks])
-        assert churn.ends["200"] > 10 * CUTS / 4
+        assert churn.ends["200"] > 10 * CUTS
         half = marks[len(marks) // 2 :]
         assert max(hub_rss for hub_rss, _ in half) - half[0][0] < 32 * 2**20
         assert max(agent_rss for _, agent_rss in half) - half[0][1] < 32 * 2**20
-        # Idle connections to the target may stay; everything else goes.
-        await settle_fds({daemon: count + 64 for daemon, count in before.items()}, 90)
+        # Agents cut often come back slowly, but all of them do.
+        await until(lambda: system.attached("a") - system.detached("a") == AGENTS, "all agents are back", 60)
         for _ in range(20):
             assert (await fetch(system.port, "/hello")).status == 200
-        for relay in relays:
-            relay.close()
+    await settle_fds({daemon: count + 1 for daemon, count in before.items()}, 60)
+    for relay in relays:
+        relay.close()
 
 
 async def test_websocket_connections_come_and_go(system: System, sockets: list[socket.socket]) -> None:
-    from tests.system.targets import WebSocketTarget
-
     hub = system.start_hub()
     async with WebSocketTarget(sockets[0]) as target:
         agent = system.start_agent("a", target.address)
