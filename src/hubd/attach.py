@@ -215,26 +215,18 @@ class AttachDesk:
         accepted.framing.start(transport, session, leftover)
         if session.is_closed:
             return
-        if not entry.ready:
-            session.pause_writing()
-            task = hub.loop.create_task(self._prove(entry))
-            self._deciding.add(task)
-            task.add_done_callback(self._deciding.discard)
         replaced = hub.pools.add(entry)
         hub.stats.agents_attached += 1
-        logger.info(
-            "agent attached",
-            extra={
-                "agent": request.agent_id,
-                "instance": request.instance or "",
-                "peer": request.peer,
-                "version": request.version,
-                "upgrade": accepted.token.decode(),
-                "replaces": replaced is not None,
-            },
-        )
+        in_service = _InService(request, accepted.token.decode(), replaces=replaced is not None)
+        if entry.ready:
+            in_service.tell()
+            return
+        session.pause_writing()
+        task = hub.loop.create_task(self._prove(entry, in_service))
+        self._deciding.add(task)
+        task.add_done_callback(self._deciding.discard)
 
-    async def _prove(self, entry: AgentSession) -> None:
+    async def _prove(self, entry: AgentSession, in_service: _InService) -> None:
         """Put an agent that says nothing of itself into service once it has answered a ping."""
         session = entry.session
         await asyncio.sleep(QUIET_AFTER_101)
@@ -247,6 +239,7 @@ class AttachDesk:
             except SessionClosed:
                 return
             entry.ready = True
+            in_service.tell()
             pool = self._hub.pools.get(entry.agent_id)
             if pool is not None and pool.waiters:
                 pool.wake()
@@ -293,6 +286,30 @@ class AttachDesk:
                 session.abort()
         await asyncio.gather(*self._deciding, *self._closing, return_exceptions=True)
         await asyncio.gather(*(session.close(grace) for session in sessions), return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _InService:
+    """The line that tells of an agent in service."""
+
+    request: AttachRequest
+    upgrade: str
+    replaces: bool
+
+    def tell(self) -> None:
+        """Log it."""
+        request = self.request
+        logger.info(
+            "agent attached",
+            extra={
+                "agent": request.agent_id,
+                "instance": request.instance or "",
+                "peer": request.peer,
+                "version": request.version,
+                "upgrade": self.upgrade,
+                "replaces": self.replaces,
+            },
+        )
 
 
 class _Churn:

@@ -11,6 +11,7 @@ from hubd.attach import AttachDenied, deny_all
 from hubd.reasons import ATTACH_CLOSED
 from tunnel.attach import AttachRefused
 from yamux import Session, StreamReset
+from yamux.frames import ACK, DATA, PING, SYN, WINDOW_UPDATE, pack, unpack_from
 
 ASK = b"GET /api/v1/hubs/demo HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: yamux\r\n"
 GET = b"GET /api/v1/proxy/demo/hello HTTP/1.1\r\nHost: hub\r\n\r\n"
@@ -32,6 +33,27 @@ async def test_session_bytes_sent_with_the_request_are_not_lost(bench):
     async with asyncio.timeout(10):
         while (frame := await visitor.reader.readexactly(12)) != bytes([0, 2, 0, 2]) + bytes(4) + bytes([0, 0, 0, 9]):
             assert frame[1] == 2
+
+
+async def test_an_agent_that_says_nothing_of_itself_gets_streams_once_it_answered_a_ping(bench):
+    agent = await bench.visitor()
+    await agent.send(ASK + b"\r\n")
+    assert (await agent.head()).status == 101
+    visitor = await bench.visitor()
+    await visitor.send(GET)
+    async with asyncio.timeout(10):
+        # Whatever comes before our answer is a ping: the visitor's request waits.
+        kind, flags, stream, value = unpack_from(await agent.reader.readexactly(12))
+        assert (kind, flags, stream) == (PING, SYN, 0)
+        (entry,) = bench.hub.pools.sessions()
+        assert not entry.can_open and not entry.session.num_streams
+        while kind == PING:
+            await agent.send(pack(PING, ACK, 0, value))
+            kind, flags, stream, value = unpack_from(await agent.reader.readexactly(12))
+        assert (kind, flags, stream) == (WINDOW_UPDATE, SYN, 2)
+        kind, _, stream, size = unpack_from(await agent.reader.readexactly(12))
+        assert (kind, stream) == (DATA, 2)
+        assert (await agent.reader.readexactly(size)).startswith(b"GET /api/v1/proxy/demo/hello HTTP/1.1\r\n")
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "ws"])

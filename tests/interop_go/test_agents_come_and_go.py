@@ -78,6 +78,10 @@ async def test_s_agents_of_one_id_share_its_requests(
 ) -> None:
     agents = [await start_agent(kinds[1], hub, "pool", [target.address]) for _ in range(3)]
     try:
+        if kinds[0] == "ours":
+            async with asyncio.timeout(30):
+                while hub.child.text().count("agent attached") < 3:
+                    await asyncio.sleep(0.01)
         url = hub.url("pool", "/hold", target.address)
         asked = [asyncio.ensure_future(_status(visitor, url)) for _ in range(12)]
         await target.held(12)
