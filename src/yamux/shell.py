@@ -334,6 +334,7 @@ class SessionShell(asyncio.Protocol):
             if not answer.done():
                 answer.set_exception(SessionClosed(f"session closed: {error}", error.code))
                 answer.exception()  # whoever waits may be cancelled in this very turn
+        self.wake()
 
     def _arm(self) -> None:
         deadline = self.core.next_timeout()
