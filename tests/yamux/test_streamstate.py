@@ -88,5 +88,5 @@ def test_every_state_can_be_reached_and_left() -> None:
 
 
 def test_the_sets_split_the_states() -> None:
-    assert READABLE == set(LIVE) - PEER_HAS_ENDED
+    assert set(LIVE) - PEER_HAS_ENDED == READABLE
     assert not OVER & (READABLE | WRITABLE | UNANSWERED | UNACCEPTED)
