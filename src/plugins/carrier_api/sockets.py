@@ -26,7 +26,9 @@ KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 MIN_ATTEMPT = 2.0
 """Seconds one of several addresses gets at least, so that a dead first one does not use up the whole deadline."""
 
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252})")
+# Longer or empty labels have no encoding in DNS (RFC 1035 section 2.3.4), which the resolver reports as a UnicodeError.
+_HOST = re.compile(r"(?=.{1,254}\Z)[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+_BRACKETED = re.compile(r"\[[^\[\]]*\](?::[0-9]*)?")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)*")
 
 
@@ -44,8 +46,8 @@ def parse_url(url: str, *, schemes: tuple[str, ...], default_port: int | None, s
     """
     if len(url) > 2048:
         raise ValueError("a carrier URL is at most 2048 characters long")
-    if not (url.isascii() and url.isprintable()):
-        raise ValueError("a carrier URL is made of printable ASCII characters")
+    if not (url.isascii() and url.isprintable()) or " " in url:
+        raise ValueError("a carrier URL is made of printable ASCII characters without blanks")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -78,6 +80,9 @@ def _checked_host(parts: SplitResult) -> str:
         raise ValueError("a carrier URL takes no user or password; tokens are read from a file")
     if parts.query or parts.fragment:
         raise ValueError("a carrier URL takes no query or fragment; tokens are read from a file")
+    # The parser drops whatever stands beside the brackets.
+    if "[" in parts.netloc and not _BRACKETED.fullmatch(parts.netloc):
+        raise ValueError("not a valid URL: check host and port")
     host = parts.hostname or ""
     if not host:
         raise ValueError(f"{parts.scheme}:// needs a host")
@@ -155,18 +160,17 @@ async def dial_tcp(
         async with asyncio.timeout(timeout):
             sock = await _connect(loop, host, port, where, timeout)
             try:
-                return await _finish(loop, sock, factory, context, server_name or host)
+                if context is None:
+                    transport, protocol = await loop.create_connection(factory, sock=sock)
+                else:
+                    transport, protocol = await _start_tls(loop, sock, factory, context, server_name or host, where)
             except BaseException:
                 sock.close()
                 raise
+            tune(transport)
+            return transport, protocol
     except TimeoutError:
         raise TimeoutError(errno.ETIMEDOUT, f"no connection to {where} within {timeout:g} s") from None
-    except ssl.SSLError as exc:
-        raise _tls_error(exc, where) from exc
-    except ConnectionError as exc:
-        if exc.errno is None or context is None:
-            raise
-        raise type(exc)(exc.errno, f"{where} closed the connection during the TLS handshake") from exc
 
 
 async def _connect(loop: asyncio.AbstractEventLoop, host: str, port: int, where: str, timeout: float) -> socket.socket:
@@ -206,17 +210,16 @@ async def _connect_one(
     return sock
 
 
-async def _finish(
+async def _start_tls(
     loop: asyncio.AbstractEventLoop,
     sock: socket.socket,
     factory: ProtocolFactory,
-    context: ssl.SSLContext | None,
+    context: ssl.SSLContext,
     server_name: str,
+    where: str,
 ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
-    if context is None:
-        transport, protocol = await loop.create_connection(factory, sock=sock)
-    else:
-        transport, protocol = await loop.create_connection(
+    try:
+        return await loop.create_connection(
             factory,
             sock=sock,
             ssl=context,
@@ -224,8 +227,21 @@ async def _finish(
             ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
             ssl_shutdown_timeout=SHUTDOWN_TIMEOUT,
         )
-    tune(transport)
-    return transport, protocol
+    except ssl.SSLError as exc:
+        raise _tls_error(exc, where) from exc
+    except ConnectionAbortedError as exc:
+        # The loops' own handshake timer; what the kernel reports has a number.
+        if exc.errno is None:
+            text = f"{where} did not finish the TLS handshake within {HANDSHAKE_TIMEOUT:g} s"
+            raise ConnectionAbortedError(errno.ECONNABORTED, text) from exc
+        raise _hung_up(exc, where) from exc
+    except ConnectionError as exc:
+        raise _hung_up(exc, where) from exc
+
+
+def _hung_up(exc: ConnectionError, where: str) -> ConnectionError:
+    # An orderly end in the handshake is a bare ConnectionResetError, without number and text.
+    return type(exc)(exc.errno or errno.ECONNRESET, f"{where} closed the connection during the TLS handshake")
 
 
 def _tls_error(exc: ssl.SSLError, where: str) -> ssl.SSLError:
