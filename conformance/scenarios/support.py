@@ -313,6 +313,13 @@ async def ended(session: Session) -> BaseException:
     return session.close_reason
 
 
+async def fate(session: Session, raw: Raw) -> tuple[BaseException, list[Seen]]:
+    """Wait for the end of a session that its peer has provoked: why it ended and the last frames it sent."""
+    frames = await raw.rest()
+    raw.end()
+    return await ended(session), frames
+
+
 async def eventually(done: Callable[[], bool]) -> None:
     """Let the loop turn until something holds that other tasks and sockets bring about."""
     async with asyncio.timeout(PATIENCE):
@@ -346,6 +353,6 @@ async def echo_all(session: Session) -> None:
 __all__ = [
     "ACK", "DATA", "FIN", "GO_AWAY", "KIB", "MAX_U32", "MIB", "OTHER", "PATIENCE", "PING", "QUIET", "RST", "SYN",
     "WINDOW", "WINDOW_UPDATE", "Raw", "Seen", "TracedSession", "both_empty", "data", "echo_all", "echo_one", "ended",
-    "eventually", "freeze", "go_away", "ours", "pair", "ping", "raw_to_go", "text", "theirs", "traced", "update", "with_go",
+    "eventually", "fate", "freeze", "go_away", "ours", "pair", "ping", "raw_to_go", "text", "theirs", "traced", "update", "with_go",
     "with_raw",
 ]  # fmt: skip

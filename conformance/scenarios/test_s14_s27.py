@@ -207,12 +207,10 @@ async def test_s22_a_carrier_that_takes_nothing_does_not_stop_reading(role: str)
         for turn in range(4):
             raw.send(data(number, pattern(64 * KIB, turn * 64 * KIB)))
         assert await stream.readexactly(WINDOW) == pattern(WINDOW)
-        # The updates wait their turn, then leave ahead of the data that is left.
-        credit = 0
-        while credit < WINDOW:
-            seen = await raw.frame()
-            credit += seen.length if seen.kind == WINDOW_UPDATE else 0
-        assert credit == WINDOW
+        # The update waits its turn, then leaves ahead of the data that is left.
+        while ((seen := await raw.frame()).kind, seen.flags) != (WINDOW_UPDATE, 0):
+            pass
+        assert WINDOW // 2 <= seen.length <= WINDOW
         assert stream.bytes_out < 8 * MIB
         stream.reset()
 
