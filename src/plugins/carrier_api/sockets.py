@@ -86,7 +86,7 @@ def _checked_host(parts: SplitResult) -> str:
     host = parts.hostname or ""
     if not host:
         raise ValueError(f"{parts.scheme}:// needs a host")
-    if ":" in host:
+    if ":" in host or "[" in parts.netloc:
         try:
             ipaddress.IPv6Address(host)
         except ValueError:
