@@ -315,6 +315,10 @@ class SessionShell(asyncio.Protocol):
         answer = self._pings.pop(event.ping_id, None)
         if answer is not None and not answer.done():
             answer.set_result(event.rtt)
+        # The next ping may be due before what the timer was set for.
+        if self._timer is not None:
+            self._timer.cancel()
+            self._arm()
 
     def _on_go_away(self, event: GoAwayReceived) -> None:
         self._openers.release()
@@ -322,6 +326,7 @@ class SessionShell(asyncio.Protocol):
     def _on_over(self, event: SessionEnded) -> None:
         """The one place that fails every waiter."""
         error = event.error
+        self._finishing.clear()
         closed = error if isinstance(error, SessionClosed) else SessionClosed(f"session closed: {error}", error.code)
         if closed is not error:
             closed.__cause__ = error

@@ -223,6 +223,7 @@ class Stream(asyncio.Protocol):
         self._check()
         if self._write_paused:
             await self._wait(lambda: not self._write_paused or self._over)
+            self._check()
             if self._write_paused:
                 raise StreamClosed("the stream was closed here")
 
