@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hubd.connection import ACTIVE, ATTACH, HEAD, IDLE, LINGER, OVER, Connection
 from hubd.exchange import Exchange
 from hubd.headers import given_request_id, passed_here
-from hubd.peers import is_dead
+from hubd.peers import is_dead, probe
 from hubd.reasons import (
     HEADER_TIMEOUT,
     HUB_DRAINING,
@@ -67,6 +67,7 @@ class Front(Connection):
             # A half-close after the request: it still gets its answer (TLS has no such thing). From here on a reset is
             # not reported by the loop any more, so the sweep looks for it.
             self.deadline = 0.0
+            probe(self.transport)
             return True
         if self.exchange is not None:
             self.exchange.visitor_gone()

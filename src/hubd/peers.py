@@ -14,6 +14,9 @@ _TCP_CLOSE = 7
 _AT_ONCE = struct.pack("ii", 1, 0)
 """SO_LINGER on, for no time at all: close() then sends a reset (socket(7))."""
 
+_PROBE_SECONDS = 10
+"""Between questions to a visitor of which only a reset can still come; it costs one small packet each way."""
+
 
 def address_of(transport: asyncio.BaseTransport) -> tuple[str, bytes]:
     """The peer's address without port ("" for sockets in the file system), and our own as a Host value."""
@@ -48,6 +51,18 @@ def cut(transport: asyncio.Transport) -> None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
     transport.abort()
+
+
+def probe(transport: asyncio.BaseTransport) -> None:
+    """Have the kernel ask a visitor that has sent its FIN whether it still listens. One that has closed its socket
+    answers with a reset once its own kernel has forgotten the connection, on Linux after a minute; see `is_dead`."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_SECONDS)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_SECONDS)
 
 
 def note_server_name(context: ssl.SSLContext) -> None:
