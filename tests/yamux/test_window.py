@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yamux import ProtocolError
-from yamux.window import Credit
+from yamux.window import BYTES_PER_ROUND_TRIP_SECOND, Credit
 
 WINDOW = 256 * 1024
 MAX = 16 * 1024 * 1024
@@ -69,3 +69,15 @@ def test_growth_stops_at_the_maximum() -> None:
     assert flow.growth(10.1, 0.1, MAX) == 1000
     flow.window = MAX
     assert flow.growth(10.2, 0.1, MAX) == 0
+
+
+def test_no_window_outgrows_what_a_fast_pipe_holds() -> None:
+    grown = credit()
+    near, far = 0.0002, 0.1
+    for now in (1.0, 1.0001, 1.0002, 1.0003):
+        grown.window += grown.growth(now, near, MAX)
+    assert grown.window == int(near * BYTES_PER_ROUND_TRIP_SECOND) < MAX
+    for step in range(12):
+        grown.window += grown.growth(2.0 + step * far, far, MAX)
+    assert grown.window == MAX
+    assert grown.growth(3.3, near, MAX) == 0
