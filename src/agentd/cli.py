@@ -20,6 +20,7 @@ from tunnel import logs
 from tunnel.allocator import keep_buffers
 from tunnel.logs import Secret
 from tunnel.settings import EXIT_CONFIG, Fault, SecretFileError, SettingsError, load, read_secret_file
+from tunnel.signals import ignore_stops
 from tunnel.version import VERSION
 
 app = typer.Typer(
@@ -137,6 +138,7 @@ def _run(settings: AgentConfig, hubs: list[Hub], registry: Registry, token: Secr
             logging.getLogger("agentd").warning(line)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(run_agent(settings, hubs, token=token))
+            ignore_stops(runner.get_loop())
     finally:
         running.close()
 

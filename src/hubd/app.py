@@ -282,6 +282,6 @@ def how_to_use(app: App) -> str:
         return ""
     return (
         "Any local agent may attach (--dev). Start one, then visit its target through the hub:\n"
-        f"  agentd run --hub {hub.replace('http', 'ws', 1)} --id demo --target 127.0.0.1:8881\n"
+        f"  agentd run --hub {hub.replace('http', 'ws', 1)} --id demo --target http://127.0.0.1:8881\n"
         f'  curl "{hub}/api/v1/proxy/demo/hello"'
     )

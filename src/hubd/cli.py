@@ -14,6 +14,7 @@ from hubd.config import HubConfig
 from tunnel import logs
 from tunnel.allocator import keep_buffers
 from tunnel.settings import EXIT_CONFIG, SettingsError, load
+from tunnel.signals import ignore_stops
 from tunnel.version import VERSION
 
 app = typer.Typer(
@@ -92,6 +93,7 @@ def _run(config: HubConfig) -> None:
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(run(config, started))
+            ignore_stops(runner.get_loop())
     except ListenError as exc:
         running.close()
         _fail(str(exc))
