@@ -190,9 +190,10 @@ class SessionShell(asyncio.Protocol):
 
     def finish(self, stream: StreamTransport) -> None:
         """Look after a stream whose FIN was asked for."""
-        self._finishing.append(stream)
-        if not self.woken:
-            self.wake()
+        if self.core.error is None:
+            self._finishing.append(stream)
+            if not self.woken:
+                self.wake()
 
     def _flush(self) -> None:
         self.woken = False
