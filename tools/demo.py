@@ -139,7 +139,7 @@ def start(programs: list[Program], folder: Path) -> str:
     printed = wait_for("the hub's agent command", hub, lambda: re.search(r"\bagentd run --hub (\S+)", hub.output()))
     say("hub", f"hubd serve --dev accepts agents and visitors at {hub_url}")
 
-    command = ["agentd", "run", "--hub", printed[1], "--id", AGENT_ID, "--target", f"127.0.0.1:{target_port}"]
+    command = ["agentd", "run", "--hub", printed[1], "--id", AGENT_ID, "--target", f"http://127.0.0.1:{target_port}"]
     agent = run("agent", "-m", *command)
     visitor_url = f"{hub_url}/api/v1/proxy/{AGENT_ID}/hello"
     wait_for("the agent", agent, ok(visitor_url))
