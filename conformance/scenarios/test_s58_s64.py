@@ -8,6 +8,7 @@ import socket
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from typing import cast
 
 import pytest
 
@@ -96,7 +97,7 @@ async def test_s58_floods(role: str, flood: Callable[[str], Iterator[bytes]], re
         await session.accept()
         frames = flood(role)
         if not reads:
-            raw.writer.transport.pause_reading()
+            cast(asyncio.Transport, raw.writer.transport).pause_reading()
         tracemalloc.start()
         try:
             with suppress(ConnectionError):
@@ -172,8 +173,8 @@ async def slow_link(role: str, **options: object) -> AsyncIterator[tuple[TracedS
         finally:
             session.abort()
             await session.wait_closed()
-            for one in pumps:
-                one.cancel()
+            for running in pumps:
+                running.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
             for writer in (us[1], far[1]):
                 writer.close()
@@ -259,21 +260,15 @@ async def test_s62_cancelled_at_every_await(role: str) -> None:
     """Cut after each number of turns of the loop in turn; afterwards everything works as if nothing had been."""
     async with traced(role, Config(keepalive_interval=0, max_unacked=4)) as (session, peer):
         await peer("serve echo")
-        turns = 0
-        while True:
+        for turns in range(80):
             task = asyncio.ensure_future(_exchange(session))
             for _ in range(turns):
                 await asyncio.sleep(0)
-            if task.done():
-                await task
-                break
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            turns += 1 + turns // 50
         await asyncio.gather(*(_exchange(session) for _ in range(8)))
         await both_empty(session, peer)
         assert session.core.unacked == 0
-        assert turns > 20
 
 
 async def test_s62_cancelled_accepts_pings_and_closes(role: str) -> None:
@@ -355,15 +350,16 @@ async def test_s63_a_peer_that_grows_its_window(role: str) -> None:
 
 
 async def test_s63_our_window_grows(role: str) -> None:
-    async with with_go(role, Config()) as (session, peer):
+    async with with_go(role, QUIET) as (session, peer):
         stream, number = await pair(session, peer, "theirs")
-        await session.ping()
+        # As measured on a long way, where 256 KiB a round trip would be the limit.
+        session.core.keepalive.rtt = 0.2
         writing = peer.begin(f"write {number} {64 * MIB}")
         left = 64 * MIB
         while left:
             left -= len(await stream.read(MIB))
         await writing
-        assert WINDOW < stream.transport._stream.window <= 16 * MIB
+        assert stream.transport._stream.window == 16 * MIB
 
 
 async def test_s64_a_reference_that_overruns_its_credit(role: str) -> None:
