@@ -56,7 +56,7 @@ class SessionShell(asyncio.Protocol):
         self._stream_factory = stream_factory
         self._on_close = on_close
         self._write_paused = False
-        self._ending = False
+        self._ending = self._told = False
         self._finishing: list[StreamTransport] = []
         self._backlog: deque[Stream] = deque()
         self._acceptors = Line(self.loop)
@@ -270,7 +270,7 @@ class SessionShell(asyncio.Protocol):
 
     def _on_opened(self, event: StreamOpened) -> None:
         core_stream = event.stream
-        if core_stream.state is RESET:
+        if core_stream.state is RESET or self._told:
             return
         if self._stream_factory is None:
             stream = StreamTransport(self, core_stream)
@@ -285,7 +285,9 @@ class SessionShell(asyncio.Protocol):
     def _serve(self, core_stream: CoreStream, factory: Callable[[], asyncio.BaseProtocol]) -> None:
         try:
             protocol = factory()
-        except Exception as error:
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
             self.loop.call_exception_handler({"message": "the factory for yamux streams raised", "exception": error})
             self.core.reset_stream(core_stream)
             return
@@ -327,6 +329,7 @@ class SessionShell(asyncio.Protocol):
     def _on_over(self, event: SessionEnded) -> None:
         """The one place that fails every waiter."""
         error = event.error
+        self._told = True
         self._finishing.clear()
         closed = error if isinstance(error, SessionClosed) else SessionClosed(f"session closed: {error}", error.code)
         if closed is not error:

@@ -319,6 +319,16 @@ def test_e2_a_body_on_its_way_when_we_reset_is_skipped_to_the_byte(client: bool)
     assert [frame.kind for frame in lone.sent()] == [WINDOW_UPDATE, PING]
 
 
+def test_e2_the_fin_of_a_body_on_its_way_when_we_reset_is_skipped_too(client: bool) -> None:
+    lone = Lone(client=client)
+    stream = lone.inbound()
+    raw = data(stream.id, bytes(1000), FIN)
+    lone.feed(raw[:500])
+    lone.core.reset_stream(stream)
+    assert lone.feed(raw[500:]) == []
+    assert stream.state is State.RESET
+
+
 def test_a_mebibyte_on_an_unknown_id_is_drained_without_a_buffer(client: bool) -> None:
     lone = Lone(client=client)
     lone.feed(pack(DATA, 0, lone.theirs(9), 1 << 20))

@@ -30,7 +30,7 @@ from tests.yamux.wire import (
 )
 
 from yamux import Session, SessionClosed, StreamReset, StreamTransport
-from yamux.frames import DATA, FIN, RST, SYN, WINDOW_UPDATE
+from yamux.frames import DATA, FIN, RST, SYN, WINDOW_UPDATE, pack
 from yamux.testing import Recorder
 
 roles = pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
@@ -297,6 +297,37 @@ async def test_ending_the_session_in_a_callback(client: bool) -> None:
         await until(lambda: "lost" in other.calls and "lost" in log.calls)
         assert isinstance(log.error, SessionClosed)
         assert log.calls == ["made", "data", "lost"]
+
+
+@roles
+async def test_a_stream_opened_behind_the_end_of_the_session_has_no_protocol(client: bool) -> None:
+    logs: list[Log] = []
+
+    def factory() -> Log:
+        logs.append(Log(data=lambda log: log.transport.session.abort()))
+        return logs[-1]
+
+    first = 2 if client else 1
+    async with against_raw(client=client, factory=factory) as (session, peer):
+        peer.send(data(first, b"x", SYN), data(first + 2, b"y", SYN))
+        await until(lambda: session.is_closed)
+        await turns()
+        assert [log.calls for log in logs] == [["made", "data", "lost"]]
+
+
+@roles
+async def test_what_came_before_a_fault_in_the_same_piece_is_handed_over(client: bool) -> None:
+    logs: list[Log] = []
+
+    def factory() -> Log:
+        logs.append(Log())
+        return logs[-1]
+
+    async with against_raw(client=client, factory=factory) as (session, peer):
+        peer.send(data(2 if client else 1, b"x", SYN | FIN), pack(0x0100, 0, 0, 0))
+        await until(lambda: session.is_closed)
+        await turns()
+        assert logs[0].calls == ["made", "data", "eof", "lost"]
 
 
 @roles
