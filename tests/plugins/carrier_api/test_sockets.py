@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 import ssl
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -331,9 +332,14 @@ class Answering(asyncio.Protocol):
         self.answer(self.transport)
 
 
-async def serve(answer: Callable[[asyncio.Transport], None]) -> tuple[asyncio.AbstractServer, int]:
+@contextlib.asynccontextmanager
+async def serve(answer: Callable[[asyncio.Transport], None]) -> AsyncIterator[int]:
     server = await asyncio.get_running_loop().create_server(lambda: Answering(answer), "127.0.0.1", 0)
-    return server, server.sockets[0].getsockname()[1]
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await turns()
 
 
 async def test_cancelling_a_handshake(opened: Opened) -> None:
@@ -344,16 +350,14 @@ async def test_cancelling_a_handshake(opened: Opened) -> None:
         kept.append(transport)
         greeted.set()
 
-    server, port = await serve(hold)
-    context = client_context(TlsOptions())
-    dialling = asyncio.ensure_future(dial_tcp("127.0.0.1", port, Recorder, timeout=30, context=context))
-    await greeted.wait()
-    dialling.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await dialling
-    kept[0].abort()
-    server.close()
-    await turns()
+    async with serve(hold) as port:
+        context = client_context(TlsOptions())
+        dialling = asyncio.ensure_future(dial_tcp("127.0.0.1", port, Recorder, timeout=30, context=context))
+        await greeted.wait()
+        dialling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await dialling
+        kept[0].abort()
 
 
 def hang_up(transport: asyncio.Transport) -> None:
@@ -382,13 +386,11 @@ def speak_plainly(transport: asyncio.Transport) -> None:
 async def test_servers_that_speak_no_tls(
     answer: Callable[[asyncio.Transport], None], kind: type[OSError], line: str, opened: Opened
 ) -> None:
-    server, port = await serve(answer)
-    with pytest.raises(kind) as caught:
-        await dial_tcp("127.0.0.1", port, Recorder, timeout=10, context=client_context(TlsOptions()))
+    async with serve(answer) as port:
+        with pytest.raises(kind) as caught:
+            await dial_tcp("127.0.0.1", port, Recorder, timeout=10, context=client_context(TlsOptions()))
     assert caught.value.strerror == line.format(where=f"127.0.0.1:{port}")
     assert caught.value.errno
-    server.close()
-    await turns()
 
 
 async def test_a_factory_that_fails(listener: SocketListener, opened: Opened) -> None:
