@@ -6,7 +6,7 @@ from tests.yamux.wire import Clock, Frame, frames
 from yamux import Config, KeepaliveTimeout, YamuxError
 from yamux.corestream import Buffer
 from yamux.frames import ACK, PING, SYN
-from yamux.keepalive import MAX_PINGS, Keepalive
+from yamux.keepalive import LATE, MAX_PINGS, Keepalive
 
 CONFIG = Config(keepalive_interval=30, keepalive_timeout=10)
 
@@ -62,6 +62,14 @@ def test_silence_after_a_ping_is_death_with_its_cause() -> None:
         bench.due()
     assert isinstance(caught.value, TimeoutError)
     assert isinstance(caught.value, ConnectionError)
+
+
+def test_a_timer_as_late_as_timers_are_is_not_taken_for_a_stop() -> None:
+    bench = Bench()
+    bench.handle()
+    bench.clock.advance(10 + LATE / 2)
+    with pytest.raises(KeepaliveTimeout):
+        bench.handle()
 
 
 def test_any_byte_is_a_sign_of_life() -> None:

@@ -11,7 +11,7 @@ import pytest
 import trustme
 from tests.yamux.wire import QUIET, WINDOW, ack, against_raw, check_clean, data, fin, pack, turns, until
 
-from yamux import Config, Session, SessionClosed, StreamTransport, YamuxError
+from yamux import Config, KeepaliveTimeout, Session, SessionClosed, StreamTransport, YamuxError
 from yamux.frames import GO_AWAY, PING, SYN
 from yamux.shell import JOIN_BYTES
 
@@ -116,6 +116,21 @@ async def test_a_full_carrier_gets_nothing_until_it_has_room() -> None:
         await turns()
         assert len(carrier.writes) == 2
         assert carrier.writes[1].startswith(pack(PING, 2, 0, 1)), "the pong goes first"
+
+
+async def test_e7_a_full_carrier_that_gets_room_counts_as_life_though_nothing_comes_in() -> None:
+    async with on_carrier(config=Config(keepalive_interval=30, keepalive_timeout=10)) as (session, _):
+        await turns()
+        for _ in range(10):
+            session.pause_writing()
+            session.resume_writing()
+            deadline = session.core.keepalive.deadline
+            assert deadline is not None
+            session.core.keepalive.handle(deadline, session.core.outbox.control)
+        deadline = session.core.keepalive.deadline
+        assert deadline is not None
+        with pytest.raises(KeepaliveTimeout):
+            session.core.keepalive.handle(deadline, session.core.outbox.control)
 
 
 @pytest.mark.parametrize("half", [True, False], ids=["half-close", "tls-like"])
