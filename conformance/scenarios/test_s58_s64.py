@@ -20,6 +20,7 @@ from conformance.scenarios.support import (
     KIB,
     MIB,
     OTHER,
+    PATIENCE,
     PING,
     QUIET,
     RST,
@@ -134,6 +135,16 @@ async def test_s58_busy_is_no_flood(role: str) -> None:
             await peer(f"close {number}")
         assert not session.is_closed
         await both_empty(session, peer)
+
+
+async def test_s58_ping_after_ping_is_no_flood(role: str) -> None:
+    """As fast as the pongs come, and many times the rate at which frames that carry nothing are borne."""
+    async with with_go(role, Config(keepalive_interval=0, idle_frames_per_second=10)) as (session, peer):
+        for _ in range(1000):
+            await session.ping()
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*(peer._send("ping") for _ in range(1000)))
+        assert not session.is_closed
 
 
 @asynccontextmanager

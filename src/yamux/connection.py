@@ -234,7 +234,9 @@ class Connection(Core):
 
     def _ping(self, flags: int, value: int) -> None:
         if flags & SYN:
-            self._idle.take()
+            # Whoever waits for each pong is held back by that; only pings beside unanswered ones can be a flood.
+            if self.keepalive.owed:
+                self._idle.take()
             self.keepalive.answer(value, self.outbox.control)
             self._owe()
             return
