@@ -121,7 +121,7 @@ async def test_s58_goaway_is_said(role: str) -> None:
     """A flood that stops as soon as it has gone too far hears why."""
     config = Config(keepalive_interval=0, idle_frames_per_second=100)
     async with with_raw(role, config) as (session, raw):
-        raw.send(*(ping(value) for value in range(101)))
+        raw.send(*(ping(value) for value in range(200)))
         reason, frames = await fate(session, raw)
         assert isinstance(reason, FloodDetected)
         assert frames[-1] == Seen(GO_AWAY, 0, 0, 1)
