@@ -316,6 +316,8 @@ async def test_wait_established_sees_every_answer() -> None:
         peer.send(ack(acked.id), fin(ended.id), rst(refused.id))
         await until(lambda: sum(task.done() for task in tasks) == 3)
         dropped.reset()
+        await turns()
+        assert tasks[3].done()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert results[:2] == [None, None]
         assert isinstance(results[2], StreamReset)

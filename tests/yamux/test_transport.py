@@ -184,6 +184,7 @@ async def test_close_flushes_ends_and_drops_what_still_comes(client: bool) -> No
         log.transport.close()
         log.transport.close()
         assert log.transport.is_closing()
+        assert transport_of(session)._stream.deaf, "what still comes does not keep it alive"
         log.transport.write(b"ignored")
         peer.send(data(log.transport.id, bytes(WINDOW)))
         await turns(50)
@@ -455,11 +456,15 @@ async def test_a_paused_stream_of_a_dead_session_can_be_ended(client: bool, comm
 async def test_pausing_a_closing_stream_does_not_stop_its_end(client: bool) -> None:
     async with against_raw(client=client) as (session, peer):
         log = await open_log(session, peer)
+        log.transport.write(bytes(WINDOW + 5))
         log.transport.close()
         log.transport.pause_reading()
-        peer.send(data(log.transport.id, bytes(WINDOW)), fin(log.transport.id))
+        peer.send(data(log.transport.id, bytes(WINDOW)))
+        await turns(50)
+        assert sum(frame.length for frame in peer.frames() if frame.kind == WINDOW_UPDATE) >= WINDOW // 2
+        peer.send(update(log.transport.id, 5), fin(log.transport.id))
         await until(lambda: session.num_streams == 0)
-        assert log.calls == ["made", "lost"]
+        assert log.calls == ["made", "pause", "resume", "lost"]
 
 
 @roles
