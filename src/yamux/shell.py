@@ -342,7 +342,6 @@ class SessionShell(asyncio.Protocol):
         for answer in self._pings.values():
             if not answer.done():
                 answer.set_exception(SessionClosed(f"session closed: {error}", error.code))
-                answer.exception()  # whoever waits may be cancelled in this very turn
         self.wake()
 
     def _arm(self) -> None:
