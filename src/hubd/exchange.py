@@ -47,7 +47,7 @@ class Exchange(Sending):
         began: monotonic seconds; exact only with an access log.
     """
 
-    __slots__ = ("_chunked", "_keep", "began", "patience", "reader", "response", "size_out", "started")
+    __slots__ = ("_chunked", "_gathered", "_keep", "began", "patience", "reader", "response", "size_out", "started")
 
     accepts_views = True
 
@@ -62,6 +62,8 @@ class Exchange(Sending):
         self.patience: Patience | None = None
         self.started = False
         self.size_out = 0
+        # Body that has come in this turn of the loop and is not written yet.
+        self._gathered: list[Piece] = []
         self._chunked = self._keep = False
 
     def __repr__(self) -> str:
@@ -76,6 +78,7 @@ class Exchange(Sending):
         reader = self.reader
         try:
             response = self.response
+            begun = response is not None
             out: list[Piece] = []
             if response is None:
                 self._held = None
@@ -101,7 +104,10 @@ class Exchange(Sending):
             if done:
                 out.append(LAST_CHUNK)
         if out:
-            self._write(out)
+            if begun and not done:
+                self._gather(out)
+            else:
+                self._write(out)
         if done and not self.over:
             self._finish()
 
@@ -115,6 +121,8 @@ class Exchange(Sending):
                 # The end of a response that had no other.
                 if self._chunked:
                     self._write([LAST_CHUNK])
+                else:
+                    self._pass_on()
                 self._finish()
         return True
 
@@ -179,8 +187,21 @@ class Exchange(Sending):
             self.hub.note_tunnel_error(response.special[b"tunnel-error"][0])
         return response_head(response, minor=head.minor, close=close)
 
+    def _gather(self, out: list[Piece]) -> None:
+        """Pass on part of a body with whatever else comes in this turn of the loop: one write instead of many."""
+        if not self._gathered:
+            self.hub.loop.call_soon(self._pass_on)
+        self._gathered += out
+
+    def _pass_on(self) -> None:
+        if self._gathered and not self.over:
+            self._write([])
+
     def _write(self, out: list[Piece]) -> None:
         transport = self.front.transport
+        if self._gathered:
+            out = self._gathered + out
+            self._gathered = []
         if len(out) == 1:
             self.size_out += len(out[0])
             transport.write(out[0])
@@ -219,6 +240,7 @@ class Exchange(Sending):
 
     def _fail(self, reason: Reason) -> None:
         """The agent's side failed: tell the visitor, by an answer or by a cut."""
+        self._pass_on()
         self.give_up(reason)
         self.hub.stream_error(reason.code, reason.message, self.request_id.decode(), self.route.agent_id)
         if self.started:
