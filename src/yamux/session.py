@@ -140,11 +140,13 @@ class Session(SessionShell):
         ping_id = self.core.ping()
         answer: asyncio.Future[float] = self.loop.create_future()
         self._pings[ping_id] = answer
-        self.wake()
+        self._flush()
+        # asyncio.timeout would cost as much as the rest of a ping.
+        expiry = self.loop.call_later(timeout, _expire, answer)
         try:
-            async with asyncio.timeout(timeout):
-                return await answer
+            return await answer
         finally:
+            expiry.cancel()
             self._pings.pop(ping_id, None)
             self.core.keepalive.forget(ping_id)
 
@@ -204,3 +206,8 @@ class Session(SessionShell):
         if kind is not None:
             self.abort()
         await self.close()
+
+
+def _expire(answer: asyncio.Future[float]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError("no answer to the ping in time"))

@@ -141,7 +141,10 @@ class SessionShell(asyncio.Protocol):
                     event.stream.owner._ended()
             else:
                 handlers[type(event)](event)
-        if not self.woken and core.has_output:
+        if core.keepalive.owed:
+            # A pong is to measure the way, not our turn of the loop.
+            self._flush()
+        elif not self.woken and core.has_output:
             self.wake()
         if core.closing and not core.streams:
             self._empties.release()
