@@ -190,6 +190,9 @@ class Connection(Core):
         self._body_fin = bool(flags & FIN)
 
     def _window_update(self, flags: int, stream_id: int, length: int) -> None:
+        if flags == SYN and not length:
+            self._open_inbound(stream_id, 0)
+            return
         stream = self.streams.get(stream_id)
         if flags & SYN:
             stream = self._open_inbound(stream_id, 0)

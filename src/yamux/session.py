@@ -85,7 +85,10 @@ class Session(SessionShell):
 
     async def open(self) -> Stream:
         """Open a stream to read from and write to. Errors and cancellation as ``create_connection``."""
-        _, stream = await self.create_connection(Stream)
+        if not self.can_open:
+            await self._place()
+        stream = Stream()
+        self.open_stream(stream)
         return stream
 
     async def open_connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

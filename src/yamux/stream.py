@@ -234,7 +234,8 @@ class Stream(asyncio.Protocol):
     def close(self) -> None:
         """Send what is queued and FIN; read no more, what was not read yet is dropped."""
         self.transport.close()
-        self._drop()
+        if self._size:
+            self._drop()
 
     async def wait_closed(self) -> None:
         """Wait until our FIN has gone out after ``close``, or both sides have ended, or the stream is lost."""
