@@ -10,7 +10,7 @@ from hubd.headers import request_lines
 from hubd.reasons import AGENT_BUSY, BAD_PATH, Reason
 from hubd.sessions import MAX_STREAMS
 from tunnel.http1 import LAST_CHUNK, Framing, Piece, encode_chunk
-from yamux import RemoteGoAway, SessionClosed, StreamLimit
+from yamux import RemoteGoAway, SessionClosed, StreamLimit, StreamReset
 
 if TYPE_CHECKING:
     from hubd.front import Front
@@ -47,6 +47,7 @@ class Sending(asyncio.Protocol):
         "_held",
         "_held_size",
         "_own_id",
+        "_refused_by",
         "_replays",
         "_retries",
         "_waiting",
@@ -83,6 +84,7 @@ class Sending(asyncio.Protocol):
         self._waiting: Pool | None = None
         self._held: list[Piece] | None = None
         self._held_size = 0
+        self._refused_by: AgentSession | None = None
         self._retries = self._replays = 0
 
     def _refuse(self, reason: Reason) -> None:
@@ -113,10 +115,10 @@ class Sending(asyncio.Protocol):
             self._refuse(hub.pools.absent(self.route.agent_id))
             return True
         entry = hub.pick(pool)
-        if entry is not None and self._open(entry):
+        if entry is not None and entry is not self._refused_by and self._open(entry):
             return True
         # Off the straight path: a full session, or one that ended without a word yet. Each is asked once.
-        for entry in list(pool.entries):
+        for entry in sorted(pool.entries, key=lambda entry: entry is self._refused_by):
             if not entry.draining and self._open(entry):
                 return True
         if hub.pools.get(self.route.agent_id) is None:
@@ -236,7 +238,11 @@ class Sending(asyncio.Protocol):
         self.stream = None
         if held is None or self.front.gone or self._retries >= MAX_RETRIES:
             return False
-        untouched = stream is not None and stream.bytes_out == 0 and isinstance(exc, SessionClosed)
+        # A stream that was refused has reached nobody: agents, ours and Go's, acknowledge what they accept.
+        refused = isinstance(exc, StreamReset) and exc.refused
+        if refused:
+            self._refused_by = self.entry
+        untouched = refused or (stream is not None and stream.bytes_out == 0 and isinstance(exc, SessionClosed))
         if not untouched:
             lost = isinstance(exc, SessionClosed) or self._was_leaving
             if self._replays or not lost or self.head.method not in IDEMPOTENT:

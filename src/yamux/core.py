@@ -231,10 +231,9 @@ class Core:
         outbox = self.outbox
         out = outbox.take(limit)
         self.keepalive.owed = 0
-        if outbox.ended:
-            for stream in outbox.ended:
-                self._fin_sent(stream)
-            outbox.ended.clear()
+        for stream in outbox.ended:
+            self._fin_sent(stream)
+        outbox.ended.clear()
         return out
 
     def take_drained(self) -> list[CoreStream]:
@@ -348,9 +347,10 @@ class Core:
         self._events.append(StreamDropped(stream, StreamReset(message, remote=False)))
 
     def _reset_by_peer(self, stream: CoreStream, code: int) -> None:
+        error = StreamReset(f"stream {stream.id} was reset by the peer", code, refused=stream.state in UNANSWERED)
         self._discard(stream)
         self._move(stream, RECV_RST)
-        self._events.append(StreamDropped(stream, StreamReset(f"stream {stream.id} was reset by the peer", code)))
+        self._events.append(StreamDropped(stream, error))
         if not stream.local:
             self._churn.take()
 

@@ -70,14 +70,17 @@ class StreamReset(YamuxError, ConnectionResetError):
     """One stream was reset; what was not read yet is gone.
 
     ``remote`` tells who did it. ``code`` is what the peer put into the Length of its RST (0 where it has no meaning).
+    ``refused``: the peer had never acknowledged the stream. One that acknowledges when it accepts, as the reference and
+    this package do, has then shown it to nobody.
     """
 
     reason = "stream_reset"
 
-    def __init__(self, message: str, code: int = 0, *, remote: bool = True) -> None:
+    def __init__(self, message: str, code: int = 0, *, remote: bool = True, refused: bool = False) -> None:
         super().__init__(message)
         self.code = code
         self.remote = remote
+        self.refused = refused
 
 
 class StreamClosed(YamuxError):

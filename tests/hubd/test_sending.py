@@ -144,6 +144,28 @@ async def test_d11_reset_by_an_agent_that_is_leaving(bench):
     assert len(second.streams) == 1
 
 
+async def test_d10_a_stream_that_was_refused_is_opened_elsewhere_whatever_the_method(bench):
+    first = await bench.agent(answer=None)
+    second = await bench.agent()
+    # It refuses before the hub can know: its GoAway is still on the way.
+    first.session.core.local_go_away = True
+    visitor = await bench.visitor()
+    await visitor.send(f"POST {P}/x HTTP/1.1\r\nHost: hub\r\nContent-Length: 3\r\n\r\nabc".encode())
+    assert (await visitor.reply()).status == 200
+    assert not first.streams
+    assert [bytes(stream.body) for stream in second.streams] == [b"abc"]
+
+
+async def test_d10_a_stream_that_was_accepted_is_not(bench):
+    first = await bench.agent(answer=None)
+    second = await bench.agent()
+    visitor = await bench.visitor()
+    await visitor.send(f"POST {P}/x HTTP/1.1\r\nHost: hub\r\nContent-Length: 3\r\n\r\nabc".encode())
+    (await first.stream()).transport.abort()
+    assert (await visitor.reply()).status == 502
+    assert not second.streams
+
+
 async def test_e18_an_agent_that_leaves_gets_nothing_new_and_ends_what_it_has(bench):
     first = await bench.agent(answer=None)
     second = await bench.agent()

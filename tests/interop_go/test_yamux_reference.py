@@ -61,7 +61,7 @@ async def _empty(session: Session, peer: GoPeer) -> None:
 async def test_e01_both_sides_ping(role: str) -> None:
     async with _joined(role) as (session, peer):
         assert await session.ping() > 0
-        assert (await peer("ping"))["us"] > 0
+        assert (await peer("ping"))["us"] >= 0
 
 
 async def test_e03_both_open_at_once(role: str) -> None:

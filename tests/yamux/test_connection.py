@@ -439,6 +439,16 @@ def test_the_length_of_a_reset_is_a_code_and_no_credit(client: bool) -> None:
     assert stream.send_credit == WINDOW
 
 
+def test_a_reset_tells_whether_the_stream_was_ever_acknowledged(client: bool) -> None:
+    lone = Lone(client=client)
+    refused, accepted = lone.core.open_stream(), lone.core.open_stream()
+    lone.feed(update(accepted.id, 0, ACK))
+    (first,) = lone.feed(rst(refused.id))
+    (second,) = lone.feed(rst(accepted.id))
+    assert isinstance(first, StreamDropped) and first.error.refused
+    assert isinstance(second, StreamDropped) and not second.error.refused
+
+
 def test_a_reset_stops_what_was_queued(client: bool) -> None:
     lone = Lone(client=client)
     stream = lone.outbound()
