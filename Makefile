@@ -2,7 +2,7 @@
 # the first command makes .venv from the pinned, hashed requirements.
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test interop soak bench bench-peers lint format gen lock clean
+.PHONY: help install demo test interop soak bench bench-peers bench-yamux lint format gen lock clean
 
 PY := .venv/bin/python
 unexport PYTHONPATH PYTHONHOME
@@ -41,6 +41,9 @@ bench: install ## our figures
 
 bench-peers: install ## our figures beside those of other systems
 	@$(PY) benchmarks/peers.py
+
+bench-yamux: install ## our yamux beside the reference, by the reference's own benchmark cases
+	@$(PY) benchmarks/yamux.py
 
 lint: install ## style, types, import directions, generated code, house rules
 	@$(PY) -m tools.lint
