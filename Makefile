@@ -43,7 +43,7 @@ bench-peers: install ## our figures beside those of other systems
 	@$(PY) benchmarks/peers.py
 
 bench-yamux: install ## our yamux beside the reference, by the reference's own benchmark cases
-	@$(PY) benchmarks/yamux.py
+	@$(PY) -m benchmarks.yamux_bench
 
 lint: install ## style, types, import directions, generated code, house rules
 	@$(PY) -m tools.lint
