@@ -37,10 +37,10 @@ soak: install ## the long tests (tests/soak)
 	@$(PY) -m tools.soak
 
 bench: install ## our figures
-	@$(PY) benchmarks/run.py
+	@$(PY) -m benchmarks.run
 
 bench-peers: install ## our figures beside those of other systems
-	@$(PY) benchmarks/peers.py
+	@$(PY) -m benchmarks.peers
 
 bench-yamux: install ## our yamux beside the reference, by the reference's own benchmark cases
 	@$(PY) -m benchmarks.yamux_bench
