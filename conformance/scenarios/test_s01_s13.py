@@ -41,7 +41,8 @@ from yamux import Config, Session, SessionClosed, Stream, StreamReset
 async def test_s01_both_sides_ping(role: str) -> None:
     async with traced(role) as (session, peer):
         assert await session.ping() > 0
-        assert (await peer("ping"))["us"] > 0
+        # The reference starts its watch after sending: the answer can be there before.
+        assert (await peer("ping"))["us"] >= 0
         pings = [(frame.flags, frame.stream, frame.length) for frame in session.frames if frame.kind == PING]
         # Each side counts from 0; a pong repeats the value.
         assert pings == [(SYN, 0, 0), (ACK, 0, 0), (SYN, 0, 0), (ACK, 0, 0)]

@@ -224,6 +224,7 @@ async def test_s54_a_paused_protocol_holds_no_more_than_its_window(role: str) ->
 async def test_s55_three_hundred_opens_toward_a_backlog_of_256(role: str) -> None:
     async with traced(role) as (session, peer):
         opening = [asyncio.ensure_future(session.open()) for _ in range(300)]
+        await eventually(lambda: sum(one.done() for one in opening) == 256)
         await session.ping()
         assert sum(frame.flags == SYN and bool(frame.stream) for frame in session.sent) == 256
         assert (await peer("num"))["num"] == 256
