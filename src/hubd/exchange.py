@@ -121,8 +121,6 @@ class Exchange(Sending):
                 # The end of a response that had no other.
                 if self._chunked:
                     self._write([LAST_CHUNK])
-                else:
-                    self._pass_on()
                 self._finish()
         return True
 
@@ -214,7 +212,8 @@ class Exchange(Sending):
             transport.writelines(out)
 
     def _finish(self) -> None:
-        """The response is complete and written."""
+        """The response is complete; what is left of it is written here."""
+        self._pass_on()
         self.over = True
         stream = self.stream
         assert stream is not None

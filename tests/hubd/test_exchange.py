@@ -552,3 +552,15 @@ async def test_tunnel_error_is_stripped_and_counted(bench):
     assert (reply.status, reply.body) == (502, b"{}")
     assert "tunnel-error" not in reply.fields
     assert bench.hub.stats.tunnel_errors == {"target_refused": 1}
+
+
+async def test_c10_the_end_of_a_body_in_a_frame_of_its_own_loses_nothing(bench):
+    """An HTTP/1.0 visitor gets no last chunk, so nothing is written for that frame itself."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    size = 2 * 65536 - len(head) - len(b"1ffff\r\n") - 2
+    agent = await bench.agent(answer=head + b"%x\r\n%b\r\n0\r\n\r\n" % (size, b"x" * size))
+    visitor = await bench.visitor()
+    await visitor.send(b"GET /api/v1/proxy/demo/x HTTP/1.0\r\nHost: hub\r\n\r\n")
+    assert (await visitor.head()).status == 200
+    assert await visitor.rest() == b"x" * size
+    assert len(agent.streams) == 1
