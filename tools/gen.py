@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,9 +15,13 @@ GENERATED = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
 
 def generate(sources: list[Path], target: Path) -> None:
     """Compile ``sources`` into ``target``, laid out by proto package."""
-    outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
+    outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python")]
+    outputs += [f"--{kind}_out=quiet:{target}" for kind in ("mypy", "mypy_grpc")]
     names = [str(source.relative_to(PROTO)) for source in sources]
-    done = subprocess.run([sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTO}", *outputs, *names], check=False)
+    # The plugins stand beside the interpreter, whether or not its environment is activated.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTO}", *outputs, *names]
+    done = subprocess.run(command, check=False, env={**os.environ, "PATH": path})
     if done.returncode:
         sys.exit(f"gen: protoc failed with code {done.returncode}")
 

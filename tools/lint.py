@@ -14,6 +14,8 @@ CHECKS: dict[str, list[str]] = {
     "layout": [str(BIN / "ruff"), "format", "--check", "--quiet", "."],
     "types": [str(BIN / "mypy")],
     "imports": [str(BIN / "lint-imports"), "--no-logo"],
+    "API": [str(BIN / "buf"), "lint", "proto"],
+    "API changes": [sys.executable, "-m", "tools.breaking"],
     "generated code": [sys.executable, "-m", "tools.gen", "--check"],
     "house rules": [sys.executable, "-m", "tools.house"],
 }

@@ -1,0 +1,1 @@
+"""The gRPC API of hub and agent: ``.proto`` files with the code generated from them beside them."""
