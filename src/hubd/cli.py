@@ -81,7 +81,7 @@ def serve(
 
 def _run(config: HubConfig) -> None:
     from hubd.app import App, how_to_use
-    from hubd.app import serve as run
+    from hubd.lifecycle import serve as run
     from hubd.listeners import ListenError
 
     def started(hub: App) -> None:

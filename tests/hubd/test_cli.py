@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 import socket
 import sys
@@ -65,27 +64,6 @@ async def test_address_in_use():
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         code, _, err = await ended("serve", "--dev", "--listen", where)
     assert code == 78 and where in err and "--listen" in err
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_l1_serve_and_stop(number):
-    process = await hubd("serve", "--dev", "--listen", "127.0.0.1:0", "--domain", "tunnel.localhost")
-    async with asyncio.timeout(30):
-        assert "--dev" in (await process.stdout.readline()).decode()
-        agent = (await process.stdout.readline()).decode()
-        curl = (await process.stdout.readline()).decode()
-        port = int(re.search(r"127\.0\.0\.1:(\d+)", curl)[1])
-        assert f"agentd run --hub ws://127.0.0.1:{port}" in agent
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert (await reader.readline()) == b"HTTP/1.1 200 OK\r\n"
-        process.send_signal(number)
-        out, err = await process.communicate()
-        writer.close()
-        await writer.wait_closed()
-    text = err.decode()
-    assert process.returncode == 0 and "shutting down" in text and "stopped" in text and "Traceback" not in text
-    assert "open files" in text
 
 
 async def test_without_dev_it_says_what_is_missing():

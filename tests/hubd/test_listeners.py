@@ -1,8 +1,7 @@
-"""Listening, pausing, TLS, and what a server name may be used for (B5, D5 to D7)."""
+"""Listening, pausing, TLS, and what a server name may be used for (B5, D5, D7)."""
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 from pathlib import Path
@@ -86,22 +85,6 @@ async def test_bad_certificate_is_one_line(start, tmp_path):
         await tls_hub(start, str(path))
 
 
-async def test_d6_accepting_stops_and_starts_again(start):
-    bench = await start()
-    budget = bench.hub.budget
-    budget.stop, budget.resume = 2, 1
-    first = await bench.visitor()
-    second = await bench.visitor()
-    await bench.wait(lambda: not bench.app._doors[0].accepting)
-    third = await bench.visitor()  # waits in the kernel's queue
-    await third.send(ask("hub", "/healthz"))
-    assert len(bench.hub.connections) == 2 and bench.hub.stats.accept_pauses == 1
-    await first.close()
-    assert (await third.reply()).status == 200
-    await second.close()
-    await bench.wait(lambda: bench.app._doors[0].accepting)
-
-
 async def test_d7_backlog_and_dual_stack():
     sockets = bind(HostPort("localhost", 0), 4096)
     try:
@@ -125,22 +108,3 @@ def test_address_in_use_names_the_address_and_the_fix():
 def test_address_of_another_machine():
     with pytest.raises(ListenError, match="cannot listen on 192.0.2.1:80|not allowed"):
         bind(HostPort("192.0.2.1", 80), 10)
-
-
-async def test_further_carrier_listeners(start):
-    bench = await start(carriers=["tcp://127.0.0.1:0"])
-    url = bench.app.urls[1]
-    port = int(url.rpartition(":")[2])
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(ask("hub", "/healthz"))
-    assert (await reader.readline()) == b"HTTP/1.1 200 OK\r\n"
-    writer.close()
-    await writer.wait_closed()
-
-
-@pytest.mark.parametrize(
-    ("url", "text"), [("nope://x", "no carrier for nope://"), ("tcp://192.0.2.1:80", "open to other machines")]
-)
-async def test_carrier_listeners_that_cannot_be(start, url, text):
-    with pytest.raises(ListenError, match=text):
-        await start(carriers=[url])

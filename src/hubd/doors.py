@@ -1,0 +1,153 @@
+"""Everywhere a hub listens: its own ports and the carriers' listeners, opened, paused and closed together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from typing import TYPE_CHECKING
+
+from carrier_api import Registry, server_context
+from hubd.front import Front
+from hubd.listeners import Door, ListenError, bind
+from tunnel.settings import HostPort
+from yamux.carrier import Listener, TlsOptions
+
+if TYPE_CHECKING:
+    from hubd.config import HubConfig
+    from hubd.state import Hub
+
+logger = logging.getLogger("hubd")
+
+
+def tls_options(config: HubConfig) -> TlsOptions | None:
+    """The certificate files of the settings, None without any."""
+    tls = config.tls
+    if tls is None:
+        return None
+    return TlsOptions(
+        ca_file=str(tls.client_ca) if tls.client_ca is not None else None,
+        cert_file=str(tls.cert),
+        key_file=str(tls.key) if tls.key is not None else None,
+    )
+
+
+def tls_context(config: HubConfig) -> ssl.SSLContext:
+    """What the TLS port presents. Reads the files.
+
+    Raises:
+        ListenError: they cannot be used.
+    """
+    options = tls_options(config)
+    assert options is not None
+    try:
+        return server_context(options)
+    except ValueError as exc:
+        raise ListenError(f"TLS: {exc}") from exc
+
+
+class Doors:
+    """The listeners of one hub.
+
+    Args:
+        hub: whose connections they make.
+        registry: carriers.
+
+    Attributes:
+        ports: the hub's own listening ports; what the budget pauses.
+        carriers: listeners that carriers made.
+    """
+
+    def __init__(self, hub: Hub, registry: Registry) -> None:
+        self.ports: list[Door] = []
+        self.carriers: list[Listener] = []
+        self._hub = hub
+        self._registry = registry
+        self._reopening: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Listen everywhere, as the settings say.
+
+        Raises:
+            ListenError: an address cannot be had, a certificate not be used, or a carrier URL not be served. What is
+                open by then is left to `close`.
+        """
+        config = self._hub.config
+        if config.listen is not None:
+            self._port(config.listen, None)
+        if config.tls_listen is not None:
+            self._port(config.tls_listen, tls_context(config))
+        for door in self.ports:
+            await door.open()
+        for url in config.carriers:
+            try:
+                carrier = self._registry.for_url(url)
+                address = carrier.parse(url)
+                if not address.local:
+                    raise ListenError(
+                        f"carrier {address.url} is open to other machines: this version serves loopback only"
+                    )
+                tls = tls_options(config) if address.secure else None
+                listener = await carrier.listen(address, self.front, tls=tls, backlog=config.limits.backlog)
+                self.carriers.append(listener)
+            except (ValueError, OSError) as exc:
+                raise ListenError(f"carrier listener: {exc}") from exc
+
+    def front(self) -> Front:
+        """A protocol for one more visitor connection."""
+        return Front(self._hub)
+
+    def _port(self, address: HostPort, context: ssl.SSLContext | None) -> None:
+        backlog = self._hub.limits.backlog
+        self.ports.append(Door(bind(address, backlog), self.front, backlog=backlog, context=context))
+
+    @property
+    def urls(self) -> list[str]:
+        """Where the hub listens."""
+        out = [url for door in self.ports for url in door.urls]
+        return out + [url for listener in self.carriers for url in listener.addresses]
+
+    @property
+    def accepting(self) -> bool:
+        """Whether all ports accept connections now."""
+        return all(door.accepting for door in self.ports)
+
+    def budget_moved(self) -> None:
+        """A connection came or went: stop accepting before descriptors run out, start again when there is room."""
+        hub = self._hub
+        if hub.draining:
+            return
+        if hub.budget.full:
+            if any(door.accepting for door in self.ports):
+                hub.stats.accept_pauses += 1
+                hub.rejects.reject(
+                    "accept_paused", "file descriptors run out: accepting paused", level=logging.ERROR,
+                    visitors=hub.budget.visitors, agents=hub.budget.agents, limit=hub.budget.limit,
+                )  # fmt: skip
+                self.pause()
+        elif hub.budget.roomy and self._reopening is None and not self.accepting:
+            self._reopening = asyncio.ensure_future(self._reopen())
+
+    def pause(self) -> None:
+        """Accept nothing on the hub's own ports; what comes waits in the kernel's queue."""
+        for door in self.ports:
+            door.pause()
+
+    async def _reopen(self) -> None:
+        try:
+            for door in self.ports:
+                if not self._hub.draining:
+                    await door.open()
+        except OSError as exc:
+            logger.error("cannot accept again: %s", exc.strerror)  # noqa: TRY400 - one line says it all
+        finally:
+            self._reopening = None
+
+    def close(self) -> None:
+        """Stop listening for good. Idempotent."""
+        if self._reopening is not None:
+            self._reopening.cancel()
+        for door in self.ports:
+            door.close()
+        for listener in self.carriers:
+            listener.close()
