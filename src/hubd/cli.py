@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from hubd import tokencommands
 from hubd.config import HubConfig
 from tunnel import logs
 from tunnel.allocator import keep_buffers
@@ -24,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(tokencommands.app)
 
 _FLAG_NAMES = {
     "tls.cert": "--tls-cert",

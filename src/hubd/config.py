@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -85,6 +86,13 @@ class Timeouts(Section):
     """From the first signal to the cut."""
 
 
+class Store(Section):
+    """What the hub remembers over a restart."""
+
+    path: Path | None = None
+    """The file; by default in memory with ``dev``, else ``hub.db`` in ``$STATE_DIRECTORY`` or /var/lib/hubd."""
+
+
 class HubConfig(Section):
     """All of ``hubd serve``."""
 
@@ -106,8 +114,18 @@ class HubConfig(Section):
     """File for one JSON line a request, ``-`` for standard output."""
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    store: Store = Store()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+
+    @property
+    def store_path(self) -> Path | None:
+        """Where the store is; None keeps it in memory."""
+        if self.store.path is not None or self.dev:
+            return self.store.path
+        # systemd sets it for StateDirectory=, a list if that is one.
+        folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        return Path(folder or "/var/lib/hubd") / "hub.db"
 
     @field_validator("domain")
     @classmethod
