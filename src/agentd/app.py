@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from agentd.config import AgentConfig
 from agentd.hubs import Hub
 from agentd.serve import Server
-from agentd.targets import parse_target
 from agentd.uplink import Terms, Uplink
 from tunnel.logs import Secret
+from tunnel.targets import parse_target
 from tunnel.version import VERSION
 
 logger = logging.getLogger("agentd")

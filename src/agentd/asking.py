@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from agentd.heads import request_id_of, target_head
 from agentd.reasons import TARGET_NOT_ALLOWED, Reason, of_message
+from agentd.tunnels import begins_connect
 from tunnel.http1 import LAST_CHUNK, BadMessage, Framing, Piece, encode_chunk
 
 if TYPE_CHECKING:
+    from agentd.exchange import Exchange
     from agentd.pool import TargetConnection, TargetPool
     from agentd.serve import Server
     from agentd.watch import Watch
@@ -76,6 +78,9 @@ class Asking(asyncio.Protocol):
             self.sent_all = True
             request = known.request(self._id)
             self._dispatch(known.head, known.pool, [request], len(request))
+            return
+        if data[:1] == b"C" and not reader.buffered and begins_connect(data):
+            server.begin_tunnel(cast("Exchange", self), data)
             return
         reader.feed(data)
         try:

@@ -14,13 +14,13 @@ import typer
 
 from agentd.config import AgentConfig
 from agentd.hubs import Hub, read_hubs
-from agentd.targets import parse_target
 from carrier_api import Registry, client_context
 from tunnel import logs
 from tunnel.allocator import keep_buffers
 from tunnel.logs import Secret
 from tunnel.settings import EXIT_CONFIG, Fault, SecretFileError, SettingsError, load, read_secret_file
 from tunnel.signals import ignore_stops
+from tunnel.targets import parse_target
 from tunnel.version import VERSION
 
 app = typer.Typer(
@@ -51,7 +51,9 @@ def run(
     agent_id: Annotated[str | None, typer.Option("--id", help="What to attach as.")] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option(help="[NAME=]http://HOST:PORT, https://… or unix:///PATH. Repeatable; the first is the default."),
+        typer.Option(
+            help="[NAME=]http://HOST:PORT, https://…, unix:///PATH or tcp://HOST:PORT. Repeatable; the first is the default."
+        ),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")] = None,
     token_file: Annotated[str | None, typer.Option(help="File with the token, - for standard input.")] = None,

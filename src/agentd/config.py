@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
-from agentd.targets import allow_list, parse_target
 from tunnel.attach.server import AGENT_ID
 from tunnel.settings import ByteSize, Duration, Section
+from tunnel.targets import allow_list, parse_target
 from yamux.carrier import TlsOptions
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}=[A-Za-z0-9._:/@-]{0,128}")

@@ -18,8 +18,8 @@ from agentd.reasons import (
     TARGET_UNRESOLVED,
     Reason,
 )
-from agentd.targets import Target
 from carrier_api import client_context, dial_tcp, tune
+from tunnel.targets import Target
 from yamux.carrier import TlsOptions
 
 Factory = Callable[[], asyncio.Protocol]

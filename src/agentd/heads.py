@@ -10,8 +10,8 @@ from agentd.reasons import STATUS_LINES
 from tunnel.http1 import Framing
 
 if TYPE_CHECKING:
-    from agentd.targets import Target
     from tunnel.http1 import RequestHead, ResponseHead
+    from tunnel.targets import Target
 
 # An enum member costs a look-up in the class each time.
 _NONE, _LENGTH = Framing.NONE, Framing.LENGTH

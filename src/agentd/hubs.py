@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from agentd.targets import Target
 from carrier_api import Registry
 from tunnel.attach import ATTACH_PREFIX
 from tunnel.attach.server import AGENT_ID
 from tunnel.settings import Fault
+from tunnel.targets import Target
 from yamux.carrier import Carrier, CarrierAddress
 
 

@@ -12,8 +12,8 @@ from typing import Protocol, cast
 
 from agentd.dial import DialError, dial
 from agentd.reasons import INTERNAL, TARGET_CLOSED
-from agentd.targets import Target
 from tunnel.http1 import Limits, ResponseReader
+from tunnel.targets import Target
 from yamux.carrier import TlsOptions
 
 logger = logging.getLogger("agentd.pool")
@@ -151,6 +151,7 @@ class TargetPool:
     Attributes:
         open: all connections that stand and were not handed over.
         now: monotonic seconds as of the last sweep.
+        max_idle: as given; may be changed.
     """
 
     def __init__(
@@ -168,7 +169,7 @@ class TargetPool:
         self.limits = limits
         self.open: set[TargetConnection] = set()
         self.now = clock()
-        self._max_idle = max_idle
+        self.max_idle = max_idle
         self._idle_seconds = idle_seconds
         self._dial_seconds = dial_seconds
         self._tls = tls
@@ -253,7 +254,7 @@ class TargetPool:
             user = self._waiting.popleft()
             connection.user = user
             user.target_ready(connection)
-        elif len(self._idle) < self._max_idle and not self._closed:
+        elif len(self._idle) < self.max_idle and not self._closed:
             connection.expires = self.now + seconds
             self._idle.append(connection)
         else:
@@ -308,6 +309,17 @@ class TargetPool:
         self.now = now
         for connection in [connection for connection in self._idle if now >= connection.expires]:
             self.discard(connection)
+
+    def retire(self) -> None:
+        """Keep no idle connection any more: who has or waits for one is served, and nobody else will come."""
+        self._closed = True
+        for connection in list(self._idle):
+            self.discard(connection)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no connection stands and none is being made."""
+        return not self.open and not self._dials
 
     async def close(self) -> None:
         """Close everything, also what is in use, and wait for the dials to be gone."""

@@ -12,11 +12,12 @@ from agentd.exchange import Exchange
 from agentd.memory import Memory
 from agentd.pool import TargetConnection, TargetPool
 from agentd.reasons import LEFT, STALLED, Reason
-from agentd.targets import Target, allow_list, normal_name
+from agentd.tunnels import Opening
 from agentd.watch import Watch, has_stalled, judge
 from tunnel.http1 import Limits, RequestReader
 from tunnel.logs import RejectLog
 from tunnel.splice import Splice
+from tunnel.targets import Target, allow_list, normal_name
 from yamux.carrier import TlsOptions
 
 if TYPE_CHECKING:
@@ -43,9 +44,13 @@ class Server:
     Attributes:
         now: monotonic seconds as of the last sweep.
         open: exchanges in progress.
+        openings: CONNECTs that have no connection yet.
         tunnels: upgraded connections, each with what was seen of it last.
+        pools: connections to the targets, in the order of the list.
+        retired: pools of targets no longer listed, until what they serve has ended.
         allowed: pool by value of ``X-Proxy-Host``.
         default: pool for requests that name no target; None serves none.
+        default_tunnel: TCP target for a CONNECT that names none.
         hold: bytes of a request kept for a second try, or until there is a connection.
         errors: exchanges that failed, by code.
         memory: requests that may come again.
@@ -77,30 +82,65 @@ class Server:
         self.memory = Memory()
         self._rejects = RejectLog(logger)
         self._readers: list[RequestReader] = []
-        self.pools = [
-            TargetPool(
-                target,
-                limits=HUB_LIMITS,
-                max_idle=config.limits.idle_connections,
-                idle_seconds=config.timeouts.keep_alive,
-                dial_seconds=config.timeouts.dial,
-                tls=tls or TlsOptions(),
-                clock=self._clock,
-            )
-            for target in targets
-        ]
-        by_target = {id(pool.target): pool for pool in self.pools}
-        listed = allow_list(pool.target for pool in self.pools)
-        self.allowed = {name: by_target[id(target)] for name, target in listed.items()}
-        self.default = self.pools[0] if self.pools else None
+        self.target_tls = tls or TlsOptions()
+        self.max_idle = config.limits.idle_connections
+        self.pools: list[TargetPool] = []
+        self.retired: list[TargetPool] = []
+        self.openings: set[Opening] = set()
+        self.set_targets(targets)
 
     def __repr__(self) -> str:
         return f"<Server targets={len(self.pools)} open={len(self.open)} tunnels={len(self.tunnels)}>"
 
+    def set_targets(self, targets: Iterable[Target]) -> None:
+        """Serve these from now on; what goes on with others ends in peace.
+
+        Args:
+            targets: the allow-list; the first one of each kind is the default. Two may have the same address, never the
+                same name.
+        """
+        listed = list(targets)
+        requests, tunnels = allow_list(listed, first=True), allow_list(listed, tcp=True, first=True)
+        known = {pool.target.place_and_base: pool for pool in self.pools}
+        self.pools = []
+        for target in listed:
+            if target.tcp:
+                continue
+            pool = known.pop(target.place_and_base, None) or self._pool(target)
+            pool.target = target
+            self.pools.append(pool)
+        for pool in known.values():
+            pool.retire()
+            self.retired.append(pool)
+        by_target = {id(pool.target): pool for pool in self.pools}
+        self.allowed = {name: by_target[id(target)] for name, target in requests.items()}
+        self.default = self.pools[0] if self.pools else None
+        self._tunnels = tunnels
+        self.default_tunnel = next((target for target in listed if target.tcp), None)
+        # What it remembers names pools.
+        self.memory = Memory()
+
+    def _pool(self, target: Target) -> TargetPool:
+        return TargetPool(
+            target,
+            limits=HUB_LIMITS,
+            max_idle=self.max_idle,
+            idle_seconds=self.timeouts.keep_alive,
+            dial_seconds=self.timeouts.dial,
+            tls=self.target_tls,
+            clock=self._clock,
+        )
+
+    def set_idle_connections(self, count: int) -> None:
+        """Keep at most so many idle connections to each target."""
+        self.max_idle = count
+        for pool in self.pools:
+            pool.max_idle = count
+
     @property
     def active(self) -> int:
         """Exchanges and upgraded connections in progress."""
-        return len(self.open) + len(self.tunnels)
+        return len(self.open) + len(self.tunnels) + len(self.openings)
 
     def exchange(self) -> Exchange:
         """A protocol for one more stream."""
@@ -109,6 +149,10 @@ class Server:
     def find(self, asked: bytes) -> TargetPool | None:
         """The pool for an ``X-Proxy-Host`` in another spelling of its name; None if it is not allowed."""
         return self.allowed.get(normal_name(asked))
+
+    def find_tunnel(self, asked: bytes) -> Target | None:
+        """The TCP target of that name or address; None if it is not listed."""
+        return self._tunnels.get(normal_name(asked))
 
     def take_reader(self) -> RequestReader:
         """A reader for one request."""
@@ -127,8 +171,24 @@ class Server:
         self.open.discard(exchange)
         if exchange.response is not None:
             self.served += 1
-        if self.draining and not self.active:
-            self.quiet.set()
+        self._look_quiet()
+
+    def begin_tunnel(self, exchange: Exchange, data: bytes) -> None:
+        """A stream begins like a CONNECT: take it from its exchange.
+
+        Args:
+            exchange: will not be told anything more, unless it gets the stream back.
+            data: what came so far.
+        """
+        self.open.discard(exchange)
+        opening = Opening(self, exchange, exchange.stream)
+        self.openings.add(opening)
+        opening.data_received(data)
+
+    def leave_opening(self, opening: Opening) -> None:
+        """A CONNECT is decided."""
+        self.openings.discard(opening)
+        self._look_quiet()
 
     def join(self, stream: StreamTransport, connection: TargetConnection, early: bytes, *, stream_full: bool) -> None:
         """An exchange has become an upgraded connection.
@@ -141,19 +201,42 @@ class Server:
         """
         connection.user = None
         connection.pool.forget(connection)
-        rest = connection.reader.take_rest()
-        splice = Splice(
-            stream, connection.transport, to_left=rest, to_right=early, left_full=stream_full, on_end=self._ended
+        self.tunnel(
+            stream, connection.transport, early, stream_full=stream_full, to_stream=connection.reader.take_rest()
         )
+
+    def tunnel(
+        self,
+        stream: StreamTransport,
+        transport: asyncio.Transport,
+        early: bytes,
+        *,
+        stream_full: bool,
+        to_stream: bytes = b"",
+    ) -> Splice:
+        """Join a stream and a connection, whose heads are behind them.
+
+        Args:
+            stream: of the hub.
+            transport: of the target.
+            early: what the visitor sent before.
+            stream_full: the stream does not take more at the moment.
+            to_stream: what the target sent before.
+        """
+        splice = Splice(stream, transport, to_left=to_stream, to_right=early, left_full=stream_full, on_end=self._ended)
         self.tunnels[splice] = Watch(splice.moved, self.now)
         self.served += 1
+        return splice
 
     def _ended(self, splice: Splice) -> None:
         self.tunnels.pop(splice, None)
+        self._look_quiet()
+
+    def _look_quiet(self) -> None:
         if self.draining and not self.active:
             self.quiet.set()
 
-    def failed(self, exchange: Exchange, reason: Reason, detail: str) -> None:
+    def failed(self, exchange: Exchange | Opening, reason: Reason, detail: str) -> None:
         """Count a failure and log it, at most 100 lines a second for each reason."""
         self.errors[reason.code] += 1
         if reason is LEFT:
@@ -188,24 +271,27 @@ class Server:
                 splice.abort()
         for pool in self.pools:
             pool.sweep(now)
+        if self.retired:
+            self.retired = [pool for pool in self.retired if not pool.is_over]
 
     def drain(self) -> None:
         """Have ``quiet`` set as soon as nothing is in progress."""
         self.draining = True
-        if not self.active:
-            self.quiet.set()
+        self._look_quiet()
 
     def cut(self) -> None:
         """End everything that is still in progress."""
         for exchange in list(self.open):
             exchange.give_up(STALLED, "the agent is shutting down")
+        for opening in list(self.openings):
+            opening.give_up(STALLED, "the agent is shutting down")
         for splice in list(self.tunnels):
             splice.abort()
 
     async def close(self) -> None:
         """Cut what is in progress and close every connection. To be called once no stream can come any more."""
         self.cut()
-        for pool in self.pools:
+        for pool in [*self.pools, *self.retired]:
             await pool.close()
         # Transports report their end one turn of the loop after abort().
         await asyncio.sleep(0)

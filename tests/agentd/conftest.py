@@ -19,11 +19,11 @@ import uvloop
 from agentd.config import AgentConfig
 from agentd.exchange import Exchange
 from agentd.serve import Server
-from agentd.targets import parse_target
 from agentd.uplink import session_config
 from carrier_api import Registry
 from tunnel.attach import check_upgrade, encode_101
 from tunnel.http1 import RequestHead, RequestReader
+from tunnel.targets import parse_target
 from yamux import Session
 from yamux.carrier import TlsOptions
 from yamux.testing import CLEAN, Link, MemoryPair, Recorder, memory_pair

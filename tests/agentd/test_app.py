@@ -8,9 +8,9 @@ import pytest
 from agentd.app import App
 from agentd.config import AgentConfig
 from agentd.hubs import read_hubs
-from agentd.targets import parse_target
 from agentd.uplink import State
 from carrier_api import Registry
+from tunnel.targets import parse_target
 
 GET = b"GET /api/v1/proxy/a/hello HTTP/1.1\r\nHost: v\r\nX-Proxy-Path: /hello\r\n\r\n"
 

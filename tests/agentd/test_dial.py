@@ -7,7 +7,7 @@ import pytest
 
 from agentd import dial as module
 from agentd.dial import DialError, dial, is_denied
-from agentd.targets import parse_target
+from tunnel.targets import parse_target
 from yamux.carrier import TlsOptions
 from yamux.testing import Recorder
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from agentd.heads import informational_head, request_id_of, stream_head, target_head
-from agentd.targets import parse_target
 from tunnel.http1 import RequestReader, ResponseReader
+from tunnel.targets import parse_target
 
 TARGET = parse_target("http://app.internal:8080/base")
 

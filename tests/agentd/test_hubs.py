@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from agentd.hubs import read_hubs
-from agentd.targets import parse_target
 from carrier_api import Registry
+from tunnel.targets import parse_target
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from agentd.pool import TargetConnection, TargetPool
-from agentd.targets import parse_target
 from tunnel.http1 import DEFAULT_LIMITS
+from tunnel.targets import parse_target
 from yamux.carrier import TlsOptions
 
 

@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from agentd.serve import SPARE_READERS
+from tunnel.targets import parse_target
 
 GET = b"GET / HTTP/1.1\r\nHost: v\r\nX-Proxy-Path: /\r\nX-Request-Id: r1\r\n\r\n"
 
@@ -37,6 +38,48 @@ async def test_names_in_other_spellings(rig):
     server = rig.server
     assert server.find(b"H.:1") is server.find(b"WEB") is server.default is server.pools[0]
     assert server.find(b"h") is None
+
+
+async def test_other_targets_from_now_on(rig):
+    go = asyncio.Event()
+
+    async def wait(client):
+        await client.head()
+        await go.wait()
+        await client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold")
+        await client.head()
+
+    old = await rig.target(wait)
+    new = await rig.target(hello)
+    rig.start(old.url)
+    server = rig.server
+    waiting = rig.send(GET)
+    await rig.settle(lambda: bool(old.heads))
+    first = server.pools[0]
+    server.set_targets([parse_target(f"web={new.url}")])
+    assert (await rig.ask(GET)).body == b"hi"
+    assert (await rig.ask(GET)).body == b"hi"
+    assert server.retired == [first]
+    go.set()
+    assert (await rig.answer(waiting)).body == b"old"
+    await rig.settle(lambda: first.is_over)
+    server.sweep(server.now)
+    assert server.retired == []
+    assert (await rig.ask(GET.replace(b"X-R", b"X-Proxy-Host: %b\r\nX-R" % old.url[7:].encode()))).status == 502
+
+
+async def test_a_target_that_stays_keeps_its_connections(rig):
+    target = await rig.serve(hello)
+    await rig.ask(GET)
+    rig.server.set_idle_connections(7)
+    rig.server.set_targets([parse_target("x=http://127.0.0.1:1"), parse_target(f"web={target.url}")])
+    assert [pool.target.name for pool in rig.server.pools] == ["x", "web"]
+    assert (await rig.ask(GET.replace(b"X-R", b"X-Proxy-Host: web\r\nX-R"))).body == b"hi"
+    assert target.connections == 1
+    assert {pool.max_idle for pool in rig.server.pools} == {7}
+    rig.server.set_targets([])
+    assert rig.server.default is None
+    assert (await rig.ask(GET)).status == 502
 
 
 async def test_counters_and_drain(rig):

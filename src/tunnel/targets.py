@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from tunnel.http1 import split_host, valid_host
 from tunnel.settings import HostPort
 
-_SCHEMES = {"http": 80, "https": 443}
-_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,62})=(.*)", re.DOTALL)
+_SCHEMES = {"http": 80, "https": 443, "tcp": 0}
+SERVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_NAMED = re.compile(rf"({SERVICE_NAME.pattern})=(.*)", re.DOTALL)
 _BASE = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)*")
 # The kernel's limit for the path of a socket, less its final zero (unix(7)).
 _LONGEST_SOCKET_PATH = 107
@@ -20,6 +21,8 @@ class Target:
 
     Attributes:
         url: as given, for logs.
+        name: what it is called, in lower case; "" if it has no name.
+        tcp: bytes without HTTP: reached by CONNECT and never by a request.
         secure: TLS, with verification.
         host: name or address without brackets; "" for a socket in the file system.
         port: TCP port; 0 for a socket in the file system.
@@ -29,10 +32,23 @@ class Target:
         names: values of ``X-Proxy-Host`` that mean it, in lower case.
     """
 
-    __slots__ = ("authority", "base", "host", "names", "port", "secure", "socket", "url")
+    __slots__ = ("authority", "base", "host", "name", "names", "port", "secure", "socket", "tcp", "url")
 
-    def __init__(self, url: str, *, secure: bool, host: str, port: int, socket: str, base: str, name: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        host: str,
+        port: int,
+        socket: str,
+        base: str,
+        name: str,
+        secure: bool = False,
+        tcp: bool = False,
+    ) -> None:
         self.url = url
+        self.name = name.lower()
+        self.tcp = tcp
         self.secure = secure
         self.host = host
         self.port = port
@@ -43,7 +59,7 @@ class Target:
             self.authority = b"localhost"
             return
         bare = (f"[{host}]" if ":" in host else host).encode("ascii")
-        default = port == _SCHEMES["https" if secure else "http"]
+        default = not tcp and port == _SCHEMES["https" if secure else "http"]
         whole = b"%b:%d" % (bare, port)
         self.authority = bare if default else whole
         self.names += (whole, bare) if default else (whole,)
@@ -56,25 +72,32 @@ class Target:
         """Host and port, or the socket's path, for messages."""
         return self.socket or (f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}")
 
+    @property
+    def place_and_base(self) -> tuple[object, ...]:
+        """What it takes to be served by the same connections."""
+        return self.secure, self.host, self.port, self.socket, self.base, self.tcp
+
 
 def parse_target(text: str) -> Target:
-    """Read ``http://host[:port][/base]``, ``https://…``, ``unix:///path.sock`` or ``host:port``, each perhaps behind
-    ``name=``.
+    """Read ``http://host[:port][/base]``, ``https://…``, ``unix:///path.sock``, ``tcp://host:port`` or ``host:port``, each
+    perhaps behind ``name=``.
 
     Raises:
         ValueError: one line that says how to write it.
     """
-    found = _NAME.fullmatch(text)
+    found = _NAMED.fullmatch(text)
     name, url = (found[1], found[2]) if found else ("", text)
     scheme, separator, rest = url.partition("://")
     if not separator:
         scheme, rest = "http", url
     scheme = scheme.lower()
     if scheme == "unix":
-        return Target(text, secure=False, host="", port=0, socket=_socket_path(rest, text), base="", name=name)
+        return Target(text, host="", port=0, socket=_socket_path(rest, text), base="", name=name)
     if scheme not in _SCHEMES:
-        raise ValueError(f"{text!r}: a target starts with http://, https:// or unix://")
+        raise ValueError(f"{text!r}: a target starts with http://, https://, unix:// or tcp://")
     place, slash, base = rest.partition("/")
+    if scheme == "tcp" and (base or not re.search(r":\d+$", place)):
+        raise ValueError(f"{text!r}: write a TCP target as tcp://HOST:PORT")
     if "@" in place or "?" in rest or "#" in rest:
         raise ValueError(
             f"{text!r}: a target takes no user, query or fragment; write it like http://127.0.0.1:8080/base"
@@ -87,8 +110,9 @@ def parse_target(text: str) -> Target:
     if address.port == 0:
         raise ValueError(f"{text!r}: 0 is no port one can connect to")
     return Target(
-        text, secure=scheme == "https", host=address.host, port=address.port, socket="", base=slash + base, name=name
-    )
+        text, host=address.host, port=address.port, socket="", base=slash + base, name=name,
+        secure=scheme == "https", tcp=scheme == "tcp",
+    )  # fmt: skip
 
 
 def _socket_path(path: str, text: str) -> str:
@@ -99,17 +123,29 @@ def _socket_path(path: str, text: str) -> str:
     return path
 
 
-def allow_list(targets: Iterable[Target]) -> dict[bytes, Target]:
+def allow_list(targets: Iterable[Target], *, tcp: bool = False, first: bool = False) -> dict[bytes, Target]:
     """Everything ``X-Proxy-Host`` may say, each with the target it means.
+
+    A TCP target may have the address of another kind's, as a request and a CONNECT are told apart. Names are for all.
+
+    Args:
+        targets: of both kinds.
+        tcp: what a CONNECT may say, instead of a request.
+        first: of targets with the same address the first one has it; else that is a fault.
 
     Raises:
         ValueError: two targets go by the same name.
     """
+    named: dict[str, Target] = {}
     found: dict[bytes, Target] = {}
     for target in targets:
+        if target.name and (other := named.setdefault(target.name, target)) is not target:
+            raise ValueError(f"{target.url!r} and {other.url!r} are both called {target.name}")
+        if target.tcp is not tcp:
+            continue
         for name in target.names:
             other = found.setdefault(name, target)
-            if other is not target:
+            if other is not target and not (first and other.name.encode() != name != target.name.encode()):
                 raise ValueError(f"{target.url!r} and {other.url!r} are both called {name.decode()}")
     return found
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.targets import allow_list, normal_name, parse_target
+from tunnel.targets import allow_list, normal_name, parse_target
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,7 @@ from agentd.targets import allow_list, normal_name, parse_target
         ("Web=http://h:1/a=b", "h:1", b"h:1", b"/a=b", (b"web", b"h:1")),
         ("unix:///run/app.sock", "/run/app.sock", b"localhost", b"", ()),
         ("app=unix:///run/app.sock", "/run/app.sock", b"localhost", b"", (b"app",)),
+        ("ssh=tcp://h:80", "h:80", b"h:80", b"", (b"ssh", b"h:80")),
     ],
 )
 def test_parse(text, place, authority, base, names):
@@ -38,7 +39,7 @@ def test_parse(text, place, authority, base, names):
     [
         "ftp://h:1", "http://", "http://h:0", "http://h:99999", "h", "http://u:p@h:1", "http://h:1/?q", "http://h:1/#f",
         "http://h:1/a b", "http://h:1/a\r\nX: y", "unix://relative", "unix:///", "unix:///" + "x" * 200, "", "=http://h:1",
-        "http://::1:80", "a b=http://h:1",
+        "http://::1:80", "a b=http://h:1", "tcp://h", "tcp://h:1/x", "tcp://h:0",
     ],
 )  # fmt: skip
 def test_what_is_no_target(text):
@@ -58,6 +59,23 @@ def test_allow_list():
     assert allow_list([one, two]) == {b"h:1": one, b"x": two, b"h:443": two, b"h": two}
     with pytest.raises(ValueError, match="both called h:1"):
         allow_list([one, parse_target("https://h:1")])
+
+
+def test_allow_lists_of_both_kinds():
+    http, tcp = parse_target("web=http://h:1"), parse_target("raw=tcp://h:1")
+    assert allow_list([http, tcp]) == {b"web": http, b"h:1": http}
+    assert allow_list([http, tcp], tcp=True) == {b"raw": tcp, b"h:1": tcp}
+    with pytest.raises(ValueError, match="both called web"):
+        allow_list([http, parse_target("web=tcp://h:2")], tcp=True)
+
+
+def test_the_first_of_two_with_one_address():
+    one, two = parse_target("http://h:1"), parse_target("web=http://h:1/base")
+    assert allow_list([one, two], first=True) == {b"h:1": one, b"web": two}
+    with pytest.raises(ValueError, match="both called web"):
+        allow_list([two, parse_target("web=http://h:2")], first=True)
+    with pytest.raises(ValueError, match="both called h"):
+        allow_list([parse_target("http://h"), parse_target("h=http://x:2")], first=True)
 
 
 @pytest.mark.parametrize(
