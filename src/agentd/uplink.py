@@ -20,7 +20,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agentd.backoff import Backoff
+from agentd.backoff import STEADY, Backoff
 from agentd.explain import explain_end, explain_failure
 from tunnel.attach import AttachFailed, AttachInfo, AttachRefused, attach
 from tunnel.settings import SecretFileError, read_secret_file
@@ -37,6 +37,8 @@ logger = logging.getLogger("agentd")
 
 # Seconds between looks at a session for a GoAway, which asks for nothing faster: the streams go on.
 LOOK = 0.25
+# Seconds a session must have lived for its hub's GoAway to count as a planned end.
+LEAVE_TAKEN = 1.0
 # Seconds to stay away at least after a refusal that only people can lift, such as a wrong token.
 REFUSED = 5.0
 # Seconds the last bytes of a session get at the end, when no exchange is left.
@@ -212,7 +214,8 @@ class Uplink:
         if session.is_closed:
             self._sessions.discard(session)
         lived = asyncio.get_running_loop().time() - began
-        self._backoff.lived(lived)
+        # A hub that took its leave after a while has not failed: whoever follows it is likely there already.
+        self._backoff.lived(STEADY if session.core.remote_go_away and lived >= LEAVE_TAKEN else lived)
         delay = self._backoff.next()
         if session.is_closed:
             self._step(Step.LOST)

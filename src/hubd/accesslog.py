@@ -42,6 +42,7 @@ class AccessLog:
         self._limit = ring
         self._offset = time.time() - time.monotonic()
         self._told = 0
+        self._ending = False
         self.dropped = 0
         self.written = 0
 
@@ -53,8 +54,8 @@ class AccessLog:
             self.dropped += 1
 
     async def run(self) -> None:
-        """Write what has gathered, until cancelled."""
-        while True:
+        """Write what has gathered, until cancelled or ended."""
+        while not self._ending:
             await asyncio.sleep(INTERVAL)
             await self.flush()
 
@@ -65,6 +66,18 @@ class AccessLog:
             batch = [self._ring.popleft() for _ in range(min(BATCH, len(self._ring)))]
             # In a thread: a full disk or a pipe nobody reads would hold up the loop.
             await loop.run_in_executor(None, self._write, batch)
+
+    async def end(self) -> None:
+        """Write what waits and close, while the loop runs. Nothing may be added any more."""
+        self._ending = True
+        await self.flush()
+        os.close(self._fd)
+
+    def take_over(self, other: AccessLog) -> None:
+        """Go on in another log's file, which is closed by this."""
+        # One number, whatever the writing thread does at this moment.
+        os.dup2(other._fd, self._fd, inheritable=False)
+        os.close(other._fd)
 
     def close(self) -> None:
         """Write what waits and close. Blocking; for the very end."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
+from typing import Protocol
 
 from carrier_api import Registry
 from hubd.accesslog import AccessLog
@@ -12,6 +13,7 @@ from hubd.attach import AttachDesk, Authorize, allow_all, deny_all
 from hubd.budget import Budget, raise_limit
 from hubd.config import HubConfig
 from hubd.doors import Doors
+from hubd.handover import AGENTS_SECONDS
 from hubd.listeners import ListenError
 from hubd.state import Hub
 
@@ -21,6 +23,16 @@ SWEEP_SECONDS = 1.0
 DRAIN_POLL = 0.05
 # What a session gets at the end for its last bytes: the responses are out already.
 LAST_GRACE = 0.5
+
+
+class Part(Protocol):
+    """Something that serves beside the proxy, such as the metrics page. It may be started again after a stop."""
+
+    async def start(self) -> None:
+        """Listen; raises ListenError with one line for people."""
+
+    async def stop(self) -> None:
+        """Stop within a second or so. Harmless when not started."""
 
 
 class App:
@@ -33,6 +45,7 @@ class App:
 
     Attributes:
         hub: shared state; set by `start`.
+        parts: what serves beside the proxy; started after the listeners, stopped last. Only one process can have them.
     """
 
     hub: Hub
@@ -45,10 +58,14 @@ class App:
         self._registry = Registry.load() if registry is None else registry
         self._authorize = authorize or (allow_all if config.dev else deny_all)
         self.doors: Doors | None = None
+        self.parts: list[Part] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
+    async def start(self, expected: Iterable[str] = ()) -> None:
         """Open every listener and serve.
+
+        Args:
+            expected: agents that are about to come over from the process before this one.
 
         Raises:
             ListenError: an address cannot be had, a certificate not be used, or a carrier URL not be served; nothing
@@ -65,9 +82,12 @@ class App:
         self.desk = hub.desk = AttachDesk(hub, self._registry.upgrades(), self._authorize)
         doors = self.doors = Doors(hub, self._registry)
         hub.on_budget = doors.budget_moved
+        hub.pools.expect(expected, hub.now + AGENTS_SECONDS)
         try:
             await doors.open()
+            await self.start_parts()
         except BaseException:
+            await self.stop_parts()
             doors.close()
             if access_log is not None:
                 access_log.close()
@@ -81,10 +101,41 @@ class App:
         """Where the hub listens."""
         return self.doors.urls if self.doors is not None else []
 
+    async def start_parts(self) -> None:
+        """Start what serves beside the proxy.
+
+        Raises:
+            ListenError: one of them cannot; the others are left to `stop_parts`.
+        """
+        for part in self.parts:
+            await part.start()
+
+    async def stop_parts(self) -> None:
+        """Stop what serves beside the proxy, in reverse order."""
+        for part in reversed(self.parts):
+            try:
+                await part.stop()
+            except Exception:
+                logger.exception("a part did not stop well")
+
     # -- while it runs ------------------------------------------------------------------------------------------------
 
+    def use_access_log(self, log: AccessLog | None) -> None:
+        """Write the access log there from now on."""
+        hub = self.hub
+        if hub.access_log is None or log is None:
+            old, hub.access_log = hub.access_log, log
+            if log is not None:
+                self._own(log.run())
+            if old is not None:
+                self._own(old.end())
+        else:
+            hub.access_log.take_over(log)
+
     def _own(self, work: Coroutine[None, None, None]) -> None:
-        self._tasks.add(asyncio.create_task(work))
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -128,6 +179,7 @@ class App:
         for tunnel in list(hub.tunnels):
             tunnel.abort()
         await self.desk.close(0.0 if left or (cut is not None and cut.is_set()) else LAST_GRACE)
+        await self.stop_parts()
         await self._end_tasks()
         # Transports report their end one turn of the loop after abort().
         await asyncio.sleep(0)
@@ -136,10 +188,10 @@ class App:
             hub.access_log.close()
 
     async def _end_tasks(self) -> None:
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def how_to_use(app: App) -> str:

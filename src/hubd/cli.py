@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -14,7 +16,7 @@ from hubd import tokencommands
 from hubd.config import HubConfig
 from tunnel import logs
 from tunnel.allocator import keep_buffers
-from tunnel.settings import EXIT_CONFIG, SettingsError, load
+from tunnel.settings import EXIT_CONFIG, Loaded, SettingsError, load
 from tunnel.signals import ignore_stops
 from tunnel.version import VERSION
 
@@ -59,7 +61,7 @@ def serve(
     log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
-    """Run the hub until SIGTERM or SIGINT."""
+    """Run the hub until SIGTERM or SIGINT. SIGHUP reads the settings again, SIGUSR2 hands over to a new process."""
     flags: dict[str, object] = {
         "dev": dev or None,
         "listen": listen,
@@ -74,14 +76,24 @@ def serve(
         "log_format": log_format,
         "log_level": log_level,
     }
+    from hubd.handover import RESERVED, inherit
+
+    channel = inherit(os.environ, flags)
+
+    def settings() -> Loaded[HubConfig]:
+        return load(
+            HubConfig, prefix="HUBD_", file=config, flags=flags, environ=os.environ, flag_names=_FLAG_NAMES,
+            reserved=RESERVED,
+        )  # fmt: skip
+
     try:
-        loaded = load(HubConfig, prefix="HUBD_", file=config, flags=flags, environ=os.environ, flag_names=_FLAG_NAMES)
+        loaded = settings()
     except SettingsError as exc:
         _fail(str(exc))
-    _run(loaded.value)
+    _run(loaded.value, settings, channel)
 
 
-def _run(config: HubConfig) -> None:
+def _run(config: HubConfig, settings: Callable[[], Loaded[HubConfig]], channel: socket.socket | None) -> None:
     from hubd.app import App, how_to_use
     from hubd.lifecycle import serve as run
     from hubd.listeners import ListenError
@@ -94,7 +106,7 @@ def _run(config: HubConfig) -> None:
     running = logs.setup(config.log_format, config.log_level)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(run(config, started))
+            runner.run(run(config, started, load=settings, channel=channel))
             ignore_stops(runner.get_loop())
     except ListenError as exc:
         running.close()

@@ -179,8 +179,21 @@ class Connection(asyncio.Protocol):
         self.exchange = None
         self._leave()
 
+    @property
+    def movable(self) -> bool:
+        """Whether the connection can go on in the process that follows this one."""
+        return self.hub.heir is not None and not self.link.secure
+
+    def let_go(self) -> None:
+        """Another process has the connection now: forget it here without a word to the visitor."""
+        self.phase = OVER
+        self.transport.abort()
+
     def drain(self) -> None:
-        """The hub is about to stop: close if nothing is in progress."""
+        """The hub is about to stop: close if nothing is in progress, or move to the process that follows."""
+        heir = self.hub.heir
+        if heir is not None and self.phase <= HEAD and heir.take(self):
+            return
         if self.phase == IDLE and not self.write_paused:
             self.close()
 

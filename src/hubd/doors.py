@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import ssl
 from typing import TYPE_CHECKING
 
 from carrier_api import Registry, server_context
+from carrier_api.inherited import adopt, place_of
 from hubd.front import Front
 from hubd.listeners import Door, ListenError, bind
 from tunnel.settings import HostPort
@@ -54,14 +57,15 @@ class Doors:
         registry: carriers.
 
     Attributes:
-        ports: the hub's own listening ports; what the budget pauses.
-        carriers: listeners that carriers made.
+        ports: the hub's own listening ports by setting; what the budget pauses.
+        carriers: listeners that carriers made, with their ``host:port`` as in the settings.
     """
 
     def __init__(self, hub: Hub, registry: Registry) -> None:
-        self.ports: list[Door] = []
-        self.carriers: list[Listener] = []
+        self.ports: dict[str, Door] = {}
+        self.carriers: list[tuple[str, Listener]] = []
         self._hub = hub
+        self._held: list[tuple[str, list[socket.socket]]] = []
         self._registry = registry
         self._reopening: asyncio.Task[None] | None = None
 
@@ -74,11 +78,15 @@ class Doors:
         """
         config = self._hub.config
         if config.listen is not None:
-            self._port(config.listen, None)
+            self._port("listen", config.listen, None)
         if config.tls_listen is not None:
-            self._port(config.tls_listen, tls_context(config))
-        for door in self.ports:
+            self._port("tls_listen", config.tls_listen, tls_context(config))
+        for door in self.ports.values():
             await door.open()
+        await self._open_carriers()
+
+    async def _open_carriers(self) -> None:
+        config = self._hub.config
         for url in config.carriers:
             try:
                 carrier = self._registry.for_url(url)
@@ -89,7 +97,7 @@ class Doors:
                     )
                 tls = tls_options(config) if address.secure else None
                 listener = await carrier.listen(address, self.front, tls=tls, backlog=config.limits.backlog)
-                self.carriers.append(listener)
+                self.carriers.append((place_of(address.host, address.port or 0), listener))
             except (ValueError, OSError) as exc:
                 raise ListenError(f"carrier listener: {exc}") from exc
 
@@ -97,20 +105,20 @@ class Doors:
         """A protocol for one more visitor connection."""
         return Front(self._hub)
 
-    def _port(self, address: HostPort, context: ssl.SSLContext | None) -> None:
+    def _port(self, name: str, address: HostPort, context: ssl.SSLContext | None) -> None:
         backlog = self._hub.limits.backlog
-        self.ports.append(Door(bind(address, backlog), self.front, backlog=backlog, context=context))
+        self.ports[name] = Door(bind(address, backlog), self.front, backlog=backlog, context=context)
 
     @property
     def urls(self) -> list[str]:
         """Where the hub listens."""
-        out = [url for door in self.ports for url in door.urls]
-        return out + [url for listener in self.carriers for url in listener.addresses]
+        out = [url for door in self.ports.values() for url in door.urls]
+        return out + [url for _, listener in self.carriers for url in listener.addresses]
 
     @property
     def accepting(self) -> bool:
         """Whether all ports accept connections now."""
-        return all(door.accepting for door in self.ports)
+        return all(door.accepting for door in self.ports.values())
 
     def budget_moved(self) -> None:
         """A connection came or went: stop accepting before descriptors run out, start again when there is room."""
@@ -118,7 +126,7 @@ class Doors:
         if hub.draining:
             return
         if hub.budget.full:
-            if any(door.accepting for door in self.ports):
+            if any(door.accepting for door in self.ports.values()):
                 hub.stats.accept_pauses += 1
                 hub.rejects.reject(
                     "accept_paused", "file descriptors run out: accepting paused", level=logging.ERROR,
@@ -130,12 +138,12 @@ class Doors:
 
     def pause(self) -> None:
         """Accept nothing on the hub's own ports; what comes waits in the kernel's queue."""
-        for door in self.ports:
+        for door in self.ports.values():
             door.pause()
 
     async def _reopen(self) -> None:
         try:
-            for door in self.ports:
+            for door in self.ports.values():
                 if not self._hub.draining:
                     await door.open()
         except OSError as exc:
@@ -143,11 +151,45 @@ class Doors:
         finally:
             self._reopening = None
 
+    # -- for the process that follows ---------------------------------------------------------------------------------
+
+    def heritage(self) -> list[tuple[str, list[int]]]:
+        """All listening sockets: ``host:port`` as in the settings, and descriptors."""
+        config = self._hub.config
+        out = [(str(getattr(config, name)), door.descriptors) for name, door in self.ports.items()]
+        out += [(place, getattr(listener, "descriptors", [])) for place, listener in self.carriers]
+        return [entry for entry in out if entry[1]]
+
+    def release(self) -> None:
+        """Accept nothing more, so that whoever holds the same sockets gets every connection."""
+        self.pause()
+        for place, listener in self.carriers:
+            held = [socket.socket(fileno=os.dup(number)) for number in getattr(listener, "descriptors", [])]
+            self._held.append((place, held))
+            listener.close()
+
+    async def regain(self) -> None:
+        """Accept again after `release`.
+
+        Raises:
+            ListenError: an address has got lost.
+        """
+        for place, held in self._held:
+            adopt(place, held)
+        self._held.clear()
+        self.carriers.clear()
+        await self._open_carriers()
+        for door in self.ports.values():
+            await door.open()
+
     def close(self) -> None:
         """Stop listening for good. Idempotent."""
         if self._reopening is not None:
             self._reopening.cancel()
-        for door in self.ports:
+        for _, held in self._held:
+            for sock in held:
+                sock.close()
+        for door in self.ports.values():
             door.close()
-        for listener in self.carriers:
+        for _, listener in self.carriers:
             listener.close()

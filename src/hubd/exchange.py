@@ -175,7 +175,8 @@ class Exchange(Sending):
         self.response = response
         self.started = True
         head = self.head
-        close = not (head.keep_alive and self.sent_all) or head.upgrade is not None or self.hub.draining
+        close = not (head.keep_alive and self.sent_all) or head.upgrade is not None
+        close = close or (self.hub.draining and not self.front.movable)
         if response.framing >= _UNSIZED:
             self._chunked = head.minor == 1
             self.front.unframed = head.minor == 0

@@ -231,7 +231,7 @@ class Front(Connection):
 
     def _may_keep(self, head: RequestHead) -> bool:
         """Whether another request may follow: the one answered must have been read to its end."""
-        if not head.keep_alive or head.upgrade is not None or self.hub.draining:
+        if not head.keep_alive or head.upgrade is not None or (self.hub.draining and not self.movable):
             return False
         if not self.reader.body_done:
             try:
@@ -255,6 +255,10 @@ class Front(Connection):
         self.phase = IDLE
         if not self.write_paused:
             self.deadline = self.hub.now + self.hub.idle_timeout
+        if self.hub.draining:
+            # It was kept because it can move.
+            self.drain()
+            return
         if self.eof or self.read_paused or self.reader.buffered:
             self._pump()
 

@@ -1,16 +1,34 @@
-"""The life of the hub's process: start, signals, end."""
+"""The life of the hub's process: start, signals, hand-over, end."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
+import os
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Coroutine
 
+from carrier_api import inherited
 from hubd.app import App
 from hubd.attach import Authorize
 from hubd.config import HubConfig
+from hubd.handover import (
+    READY,
+    SERVING,
+    Channel,
+    HandOverError,
+    Heir,
+    Predecessor,
+    reap,
+    send_names,
+    start_successor,
+)
+from hubd.listeners import ListenError
+from hubd.reload import Load, Reloader
+from tunnel.systemd import Notifier
 from tunnel.version import VERSION
 
 logger = logging.getLogger("hubd")
@@ -19,38 +37,186 @@ logger = logging.getLogger("hubd")
 GC_THRESHOLD = 50_000
 
 
-async def serve(config: HubConfig, started: Callable[[App], None], *, authorize: Authorize | None = None) -> None:
-    """Run a hub until a signal ends it.
+class Life:
+    """One process of a hub, from its first listener to its exit code.
 
-    The first SIGTERM or SIGINT drains, the second ends at once.
+    The first SIGTERM or SIGINT drains, the second ends at once. SIGHUP reads the settings again. SIGUSR2 starts this
+    program anew and hands everything over to it.
+
+    Args:
+        app: not started.
+        load: gathers the settings again; None if that cannot be.
+        notifier: to the service manager.
+    """
+
+    def __init__(self, app: App, load: Load | None, notifier: Notifier) -> None:
+        self._app = app
+        self._notifier = notifier
+        self._load = load
+        self._reloader: Reloader | None = None
+        self._first, self._second = asyncio.Event(), asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._handing: asyncio.Task[None] | None = None
+
+    async def run(self, started: Callable[[App], None], channel: socket.socket | None) -> None:
+        """Serve until a signal ends it.
+
+        Args:
+            started: called once all listeners are open.
+            channel: to the process before this one, if there is one.
+
+        Raises:
+            ListenError: it cannot start; one line for people.
+        """
+        app = self._app
+        self._on_signals()
+        predecessor = Predecessor(Channel(channel)) if channel is not None else None
+        try:
+            await app.start(await predecessor.ready() if predecessor is not None else ())
+        except HandOverError as exc:
+            raise ListenError(str(exc)) from exc
+        for address in inherited.close_rest():
+            logger.warning("an inherited socket is not used, since no listener has this address: %s", address)
+        if self._load is not None:
+            self._reloader = Reloader(app, self._load)
+            app.hub.reload = self._reloader.reload
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 20, 20)
+        _announce(app)
+        assert app.doors is not None
+        if predecessor is not None:
+            self._own(predecessor.receive(app.doors.front))
+        self._notifier.ready()
+        if self._notifier.watchdog is not None:
+            self._own(self._feed(self._notifier.watchdog / 2))
+        started(app)
+        await self._first.wait()
+        await self._end()
+
+    def _on_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        loop.add_signal_handler(signal.SIGUSR2, self._on_hand_over)
+
+    def _own(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("a task of the process has failed", exc_info=task.exception())
+
+    async def _feed(self, every: float) -> None:
+        """Tell the watchdog that the loop turns."""
+        while True:
+            self._notifier.alive()
+            await asyncio.sleep(every)
+
+    # -- signals ------------------------------------------------------------------------------------------------------
+
+    def _on_stop(self) -> None:
+        (self._second if self._first.is_set() else self._first).set()
+
+    def _on_hangup(self) -> None:
+        if self._reloader is not None and not self._first.is_set():
+            self._own(self._reload(self._reloader))
+
+    async def _reload(self, reloader: Reloader) -> None:
+        self._notifier.reloading()
+        await reloader.reload()
+        self._notifier.ready()
+
+    def _on_hand_over(self) -> None:
+        if self._reloader is None or self._first.is_set() or self._handing is not None:
+            logger.warning("no hand-over now: the hub is starting, ending, or handing over already")
+        elif os.getpid() == 1:
+            logger.warning("no hand-over here: a container ends with its first process")
+        else:
+            self._handing = self._own(self._hand_over())
+
+    # -- the process that follows -------------------------------------------------------------------------------------
+
+    async def _hand_over(self) -> None:
+        app = self._app
+        assert app.doors is not None
+        logger.info("starting the process that follows")
+        heir: Heir | None = None
+        try:
+            heir = start_successor(app.doors.heritage(), os.environ)
+            await heir.channel.expect(READY)
+            app.doors.release()
+            try:
+                await app.stop_parts()
+                send_names(heir.channel, list(app.hub.pools.pools))
+                await heir.channel.expect(SERVING)
+            except BaseException:
+                heir.kill()
+                await app.doors.regain()
+                await app.start_parts()
+                raise
+        except (HandOverError, ListenError, OSError) as exc:
+            app.hub.stats.handovers_failed += 1
+            logger.error("no hand-over, this process goes on: %s", exc)  # noqa: TRY400 - one line says it all
+            if heir is not None:
+                heir.kill()
+                heir.channel.close()
+                await reap(heir.pid)
+        else:
+            app.hub.stats.handovers += 1
+            app.hub.heir = heir
+            self._notifier.main_pid(heir.pid)
+            logger.info("another process serves from now on", extra={"pid": heir.pid})
+            self._first.set()
+        finally:
+            self._handing = None
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    async def _end(self) -> None:
+        app = self._app
+        if app.hub.heir is None:
+            self._notifier.stopping()
+        logger.info("shutting down", extra={"exchanges": app.hub.active, "agents": len(app.hub.pools)})
+        await app.stop(app.hub.timeouts.drain, self._second)
+        if app.hub.heir is not None:
+            logger.info("handed over", extra={"pid": app.hub.heir.pid, "visitors": app.hub.heir.moved})
+            app.hub.heir.channel.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+        logger.info("stopped")
+
+
+async def serve(
+    config: HubConfig,
+    started: Callable[[App], None],
+    *,
+    authorize: Authorize | None = None,
+    load: Load | None = None,
+    channel: socket.socket | None = None,
+) -> None:
+    """Run a hub until a signal ends it.
 
     Args:
         config: checked settings.
         started: called once all listeners are open.
         authorize: as for `App`.
+        load: gathers the settings again.
+        channel: to the process before this one.
 
     Raises:
         ListenError: it cannot start; one line for people.
     """
     app = App(config, authorize=authorize)
-    await app.start()
-    loop = asyncio.get_running_loop()
-    first, second = asyncio.Event(), asyncio.Event()
-
-    def on_signal() -> None:
-        (second if first.is_set() else first).set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 20, 20)
-    _announce(app)
-    started(app)
-    await first.wait()
-    logger.info("shutting down", extra={"exchanges": app.hub.active, "agents": len(app.hub.pools)})
-    await app.stop(config.timeouts.drain, second)
-    logger.info("stopped")
+    await Life(app, load, Notifier(os.environ)).run(started, channel)
 
 
 def _announce(app: App) -> None:

@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
+from carrier_api.inherited import take
 from hubd.peers import note_server_name
 from tunnel.settings import HostPort
 
@@ -27,6 +28,8 @@ class ListenError(Exception):
 def bind(address: HostPort, backlog: int) -> list[socket.socket]:
     """Open listening sockets for every address of a host; port 0 takes a free port, the same for all of them.
 
+    Sockets this process has inherited for the address are used instead.
+
     Args:
         address: where to listen.
         backlog: the kernel's queue of connections not yet accepted.
@@ -34,7 +37,9 @@ def bind(address: HostPort, backlog: int) -> list[socket.socket]:
     Raises:
         ListenError: one of them cannot be had; none is left open then.
     """
-    sockets: list[socket.socket] = []
+    sockets = take(address.host, address.port)
+    if sockets:
+        return sockets
     port = address.port
     try:
         found = socket.getaddrinfo(address.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -103,6 +108,11 @@ class Door:
         return out
 
     @property
+    def descriptors(self) -> list[int]:
+        """Of the listening sockets."""
+        return [sock.fileno() for sock in self._sockets]
+
+    @property
     def accepting(self) -> bool:
         """Whether connections are accepted now."""
         return bool(self._servers)
@@ -125,6 +135,18 @@ class Door:
                     ssl_shutdown_timeout=SHUTDOWN_TIMEOUT,
                 )
             self._servers.append(server)
+
+    async def present(self, context: ssl.SSLContext) -> None:
+        """Use another certificate from the next connection on.
+
+        Args:
+            context: with it.
+        """
+        note_server_name(context)
+        self._context = context
+        if self._servers:
+            self.pause()
+            await self.open()
 
     def pause(self) -> None:
         """Accept nothing more; accepted connections go on."""

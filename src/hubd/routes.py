@@ -90,6 +90,10 @@ class Router:
     __slots__ = ("_suffix",)
 
     def __init__(self, domain: str | None) -> None:
+        self.serve_domain(domain)
+
+    def serve_domain(self, domain: str | None) -> None:
+        """Change the domain. Routes that were made before do not."""
         self._suffix = b"." + split_host(domain.encode("ascii"))[0] if domain else b""
 
     def agent_of_host(self, host: bytes) -> str | None:

@@ -205,7 +205,7 @@ class Sending(asyncio.Protocol):
             self._refuse(AGENT_BUSY)
             return
         self._wait_in(pool)
-        self.front.deadline = self.hub.loop.time() + self.hub.timeouts.queue
+        self.front.deadline = max(self.hub.loop.time() + self.hub.timeouts.queue, pool.until)
 
     def _wait_in(self, pool: Pool | None) -> None:
         self._waiting = pool

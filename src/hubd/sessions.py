@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from hubd.reasons import AGENT_DRAINING, AGENT_OFFLINE, AGENT_UNKNOWN, Reason
@@ -95,14 +96,19 @@ class AgentSession:
 
 
 class Pool:
-    """The sessions of one id that take new exchanges."""
+    """The sessions of one id that take new exchanges.
 
-    __slots__ = ("agent_id", "entries", "turn", "waiters")
+    Attributes:
+        until: monotonic seconds until which an agent that has no session yet is waited for.
+    """
+
+    __slots__ = ("agent_id", "entries", "turn", "until", "waiters")
 
     def __init__(self, agent_id: str) -> None:
         self.agent_id = agent_id
         self.entries: list[AgentSession] = []
         self.turn = 0
+        self.until = 0.0
         self.waiters: deque[Waiter] = deque()
 
     def wait(self, waiter: Waiter) -> bool:
@@ -127,11 +133,16 @@ class Pool:
 
 
 class AgentPools:
-    """All pools by agent id, the sessions that drain, and ids seen lately."""
+    """All pools by agent id, the sessions that drain, and ids seen lately.
+
+    Attributes:
+        expected: pools without a session, whose agents are about to come over from the process before this one.
+    """
 
     def __init__(self) -> None:
         self.pools: dict[str, Pool] = {}
         self.draining: set[AgentSession] = set()
+        self.expected: set[Pool] = set()
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     def __len__(self) -> int:
@@ -156,6 +167,27 @@ class AgentPools:
             pool.wake()
         return replaced
 
+    def expect(self, names: Iterable[str], until: float) -> None:
+        """Let requests wait for agents that are about to come.
+
+        Args:
+            names: ids of the agents.
+            until: monotonic seconds.
+        """
+        for name in names:
+            pool = self.pools.setdefault(name, Pool(name))
+            pool.until = until
+            self.expected.add(pool)
+            self._remember(name)
+
+    def sweep(self, now: float) -> None:
+        """Give up agents that were expected and have not come; `now` is monotonic seconds."""
+        for pool in [pool for pool in self.expected if pool.entries or pool.until <= now]:
+            self.expected.discard(pool)
+            if not pool.entries and self.pools.get(pool.agent_id) is pool:
+                del self.pools[pool.agent_id]
+                pool.wake()
+
     def drain(self, entry: AgentSession) -> None:
         """Take a session out of service and let its exchanges end."""
         self._unlist(entry)
@@ -176,7 +208,7 @@ class AgentPools:
         self._unlist(entry)
 
     def get(self, agent_id: str) -> Pool | None:
-        """The pool of an id with at least one session in service."""
+        """The pool of an id with at least one session in service, or about to be."""
         return self.pools.get(agent_id)
 
     def absent(self, agent_id: str) -> Reason:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 from hubd.budget import Budget
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from hubd.connection import Connection
     from hubd.exchange import Exchange
     from hubd.front import Front
+    from hubd.handover import Heir
+    from hubd.reload import Reloaded
     from tunnel.http1 import RequestHead
 
 logger = logging.getLogger("hubd")
@@ -54,35 +56,47 @@ class Hub:
         active: exchanges in progress.
         tunnels: upgraded connections.
         draining: no new work; set by the first signal.
+        reload: reads the settings again; set by whoever knows where they come from.
+        heir: the process that follows this one; visitors' connections move there.
     """
 
     def __init__(self, config: HubConfig, budget: Budget, *, access_log: AccessLog | None = None) -> None:
-        self.config = config
-        self.limits = config.limits
-        self.timeouts = config.timeouts
-        # Read for every request; a settings model's attributes are slow.
-        self.response_timeout = config.timeouts.response
-        self.idle_timeout = config.timeouts.idle
+        self.router = Router(config.domain)
+        self.connections: set[Connection] = set()
+        self.configure(config)
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time()
         self.budget = budget
         self.access_log = access_log
-        self.http_limits = Limits(body=config.limits.body)
-        self.router = Router(config.domain)
-        self.pick = POLICIES[config.policy]
         self.pools = AgentPools()
         self.stats = Stats()
         self.rejects = RejectLog(logger)
-        self.connections: set[Connection] = set()
         self.tunnels: set[Tunnelled] = set()
         self.active = 0
         self.draining = False
+        self.heir: Heir | None = None
         self.via = b"hubd-" + secrets.token_hex(4).encode()
         self.desk: AttachDesk | None = None
         self.on_budget: Callable[[], None] = _nothing
         self._id_prefix = secrets.token_hex(4).encode()
         self._ids = 0
         self._readers: list[ResponseReader] = []
+        self.reload: Callable[[], Awaitable[Reloaded]] = _no_settings
+
+    def configure(self, config: HubConfig) -> None:
+        """Go by these settings, from the next request or connection on; those of listeners are not looked at."""
+        self.config = config
+        self.limits = config.limits
+        self.timeouts = config.timeouts
+        # Read for every request; a settings model's attributes are slow.
+        self.response_timeout = config.timeouts.response
+        self.idle_timeout = config.timeouts.idle
+        self.http_limits = Limits(body=config.limits.body)
+        self.pick = POLICIES[config.policy]
+        self.router.serve_domain(config.domain)
+        for connection in self.connections:
+            # What became of the last head was decided by the old settings.
+            connection.reader.forget()
 
     def next_id(self) -> bytes:
         """A request id: unique in this process, and with high probability among all."""
@@ -152,6 +166,8 @@ class Hub:
             now: monotonic seconds.
         """
         self.now = now
+        if self.pools.expected:
+            self.pools.sweep(now)
         due = [connection for connection in self.connections if connection.deadline <= now]
         for connection in due:
             connection.expired(now)
@@ -166,3 +182,8 @@ class Hub:
 
 def _nothing() -> None:
     """No listener to pause."""
+
+
+async def _no_settings() -> Reloaded:
+    """Nobody has said where settings come from."""
+    raise RuntimeError("this hub was not started from settings that can be read again")

@@ -16,7 +16,11 @@ class Stats:
         "connections",
         "connections_shed",
         "exchanges",
+        "handovers",
+        "handovers_failed",
         "rejects",
+        "reloads",
+        "reloads_failed",
         "requests",
         "retries",
         "stream_errors",
@@ -34,6 +38,8 @@ class Stats:
         self.upgrades = 0
         self.bytes_to_visitors = 0
         self.agents_attached = 0
+        self.reloads = self.reloads_failed = 0
+        self.handovers = self.handovers_failed = 0
         self.agents_refused: defaultdict[str, int] = defaultdict(int)
         self.rejects: defaultdict[str, int] = defaultdict(int)
         self.stream_errors: defaultdict[str, int] = defaultdict(int)

@@ -12,6 +12,7 @@ import ssl
 from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit
 
+from carrier_api.inherited import take
 from carrier_api.tls import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT
 from yamux.carrier import CarrierAddress, ProtocolFactory
 
@@ -277,10 +278,10 @@ class _Tuning(asyncio.Protocol):
 
 
 class SocketListener:
-    """A `yamux.carrier.Listener` over an asyncio server."""
+    """A `yamux.carrier.Listener` over asyncio servers."""
 
-    def __init__(self, server: asyncio.AbstractServer, addresses: list[str]) -> None:
-        self._server = server
+    def __init__(self, server: asyncio.AbstractServer, addresses: list[str], *more: asyncio.AbstractServer) -> None:
+        self._servers = (server, *more)
         self._addresses = addresses
 
     @property
@@ -288,10 +289,19 @@ class SocketListener:
         """URLs with actual ports; empty once closed."""
         return list(self._addresses)
 
+    @property
+    def descriptors(self) -> list[int]:
+        """Of the listening sockets, for a process that is to go on listening; none once closed."""
+        if not self._addresses:
+            return []
+        sockets = [sock for server in self._servers for sock in getattr(server, "sockets", ())]
+        return [sock.fileno() for sock in sockets]
+
     def close(self) -> None:
         """Stop accepting; accepted connections go on."""
         self._addresses.clear()
-        self._server.close()
+        for server in self._servers:
+            server.close()
 
     async def wait_closed(self) -> None:
         """Return once the sockets are closed."""
@@ -304,7 +314,7 @@ class SocketListener:
 async def listen_tcp(
     address: CarrierAddress, factory: ProtocolFactory, *, backlog: int, context: ssl.SSLContext | None = None
 ) -> SocketListener:
-    """Accept on `address.host` and `address.port`; TLS if a context is given.
+    """Accept on `address.host` and `address.port`; TLS if a context is given. Inherited sockets are used first.
 
     Raises:
         OSError: the address cannot be had; one line naming it.
@@ -314,13 +324,18 @@ async def listen_tcp(
     if context is not None:
         extra = {"ssl": context, "ssl_handshake_timeout": HANDSHAKE_TIMEOUT, "ssl_shutdown_timeout": SHUTDOWN_TIMEOUT}
     where = f"{_bracketed(address.host)}:{address.port}"
+    assert address.port is not None
+    given = take(address.host, address.port)
     try:
-        server = await loop.create_server(
-            tuned(factory), address.host, address.port, backlog=backlog, reuse_address=True, **extra
-        )
+        servers = [await loop.create_server(tuned(factory), sock=sock, backlog=backlog, **extra) for sock in given] or [
+            await loop.create_server(
+                tuned(factory), address.host, address.port, backlog=backlog, reuse_address=True, **extra
+            )
+        ]
     except OSError as exc:
         number = exc.errno or errno.EADDRNOTAVAIL
         reason = exc.strerror if isinstance(exc, socket.gaierror) else os.strerror(number).lower()
         raise OSError(number, f"cannot listen on {where}: {reason}") from exc
-    names = [sock.getsockname() for sock in server.sockets]
-    return SocketListener(server, [f"{address.scheme}://{_bracketed(name[0])}:{name[1]}" for name in names])
+    names = [sock.getsockname() for server in servers for sock in server.sockets]
+    urls = [f"{address.scheme}://{_bracketed(name[0])}:{name[1]}" for name in names]
+    return SocketListener(servers[0], urls, *servers[1:])

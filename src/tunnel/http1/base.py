@@ -76,11 +76,15 @@ class Reader:
         else:
             self._more.append(data)
 
+    def unread(self) -> bytes:
+        """A copy of everything unread, which stays."""
+        return b"".join((memoryview(self._data)[self._at :], *self._more))
+
     def take_rest(self) -> bytes:
         """Everything unread, for whoever takes over the connection after an upgrade. The reader is closed by it."""
         if self._state == BODY:
             raise RuntimeError("the body was not read to its end")
-        rest = b"".join((memoryview(self._data)[self._at :], *self._more))
+        rest = self.unread()
         self._close()
         return rest
 

@@ -87,6 +87,10 @@ class RequestReader(Reader):
             raise RuntimeError("no upgrade was asked for")
         self._state = HEAD
 
+    def forget(self) -> None:
+        """Reads the next head anew, even if it repeats the one before it."""
+        self._head = None
+
     def eof(self) -> None:
         """Tells that the peer sent its last byte. Call next_head() and read_body() first.
 

@@ -1,0 +1,200 @@
+"""Signals and the service manager, with whole processes (rows L2 to L5, L7, L8)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Self
+
+import psutil
+import pytest
+from tests.system.harness import DEADLINE, Daemon, System, until
+from tests.system.targets import Target
+from tests.system.visitors import Visitor, fetch
+
+
+class Load:
+    """Visitors that repeat a request, half of them on a connection each time.
+
+    Attributes:
+        done: whole answers.
+        failed: what went wrong.
+    """
+
+    def __init__(self, port: int, count: int = 8) -> None:
+        self._port = port
+        self._count = count
+        self._tasks: list[asyncio.Task[None]] = []
+        self._over = False
+        self.done = 0
+        self.failed: list[str] = []
+
+    async def _one(self, keep: bool) -> None:
+        while not self._over:
+            try:
+                async with Visitor(self._port) as visitor:
+                    while not self._over:
+                        response = await visitor.get("/hello")
+                        if response.status != 200 or response.body != b"Hello, there\n":
+                            self.failed.append(f"{response.status} {response.body[:100]!r}")
+                        self.done += 1
+                        if not keep or not response.keeps:
+                            break
+            except Exception as exc:
+                self.failed.append(repr(exc))
+
+    async def more(self, count: int) -> None:
+        """Wait for so many further answers."""
+        wanted = self.done + count
+        await until(lambda: self.done >= wanted or self.failed, f"{count} more answers", 60)
+        assert not self.failed, self.failed[:5]
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(self._one(number % 2 == 0)) for number in range(self._count)]
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._over = True
+        await asyncio.gather(*self._tasks)
+
+
+async def follower(hub: Daemon, count: int) -> int:
+    """The process the hub's work was handed to for the n-th time. All of them write to one log."""
+    pattern = r"another process serves from now on pid=(\d+)"
+    await until(lambda: len(re.findall(pattern, hub.log)) >= count, "another process serves", 60)
+    return int(re.findall(pattern, hub.log)[count - 1])
+
+
+async def gone(pid: int) -> None:
+    """Wait until a process has ended."""
+    await until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", f"{pid} ends", 30)
+
+
+async def test_l4_hand_over_under_load(system: System, sockets: list[socket.socket]) -> None:
+    hub = system.start_hub()
+    pid = hub.process.pid
+    try:
+        async with Target(sockets[0]) as target:
+            system.start_agent("a", target.address)
+            async with Load(system.port) as load:
+                for number in range(1, 4):
+                    await load.more(50)
+                    os.kill(pid, signal.SIGUSR2)
+                    before, pid = pid, await follower(hub, number)
+                    await gone(before)
+                    await load.more(50)
+            assert not load.failed, load.failed[:5]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    await gone(pid)
+    assert hub.process.wait(DEADLINE) == 0
+
+
+async def test_l4_a_successor_that_does_not_come_up_changes_nothing(
+    system: System, sockets: list[socket.socket]
+) -> None:
+    file = system.folder / "hub.toml"
+    file.write_text("")
+    hub = system.start_hub("--config", str(file), "--carrier", "tcp://127.0.0.1:0")
+    hub.wait_log("hub started")
+    carrier = int(re.search(r"tcp://127\.0\.0\.1:(\d+)", hub.log)[1])
+    async with Target(sockets[0]) as target:
+        agent = system.start_agent("a", target.address)
+        async with Load(system.port) as load:
+            # Bad settings end it before it says a word, a bad log file after the old one has let go of its listeners.
+            for number, text in ((1, "nonsense = 1\n"), (2, 'access_log = "/nowhere/log"\n')):
+                file.write_text(text)
+                await load.more(20)
+                hub.signal(signal.SIGUSR2)
+                await asyncio.to_thread(hub.wait_log, "no hand-over, this process goes on", number)
+                await load.more(20)
+            assert (await fetch(carrier, "/hello")).status == 200
+        assert agent.running and system.detached("a") == 0
+
+
+@pytest.mark.parametrize("good", [True, False])
+async def test_l2_l3_reload_under_load(system: System, sockets: list[socket.socket], good: bool) -> None:
+    file = system.folder / "hub.toml"
+    file.write_text("[timeouts]\nidle = '50s'\n")
+    hub = system.start_hub("--config", str(file))
+    async with Target(sockets[0]) as target:
+        system.start_agent("a", target.address)
+        async with Load(system.port) as load:
+            for number in range(1, 6):
+                await load.more(20)
+                file.write_text(f"[timeouts]\nidle = '{50 + number}s'\n" if good else f"[timeouts]\nidle = {number}x\n")
+                hub.signal(signal.SIGHUP)
+                what = "settings read again applied=timeouts.idle" if good else r"settings not taken: .*hub.toml:2"
+                await asyncio.to_thread(hub.wait_log, what, number)
+        assert not load.failed, load.failed[:5]
+    assert system.detached("a") == 0
+
+
+async def test_l4_l8_under_a_service_manager(tmp_path: Path, sockets: list[socket.socket]) -> None:
+    """Sockets by activation, READY once it serves, WATCHDOG while it turns, RELOADING and STOPPING."""
+    told: list[str] = []
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.setblocking(False)
+
+    async def listen() -> None:
+        while True:
+            told.append((await asyncio.get_running_loop().sock_recv(manager, 4096)).decode())
+
+    sock = sockets[0]
+    port = sock.getsockname()[1]
+    arguments = f'exec 3<&{sock.fileno()}; LISTEN_PID=$$ exec "$0" -m hubd serve --dev'
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", arguments, sys.executable,
+        pass_fds=(sock.fileno(),), stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
+        env=os.environ | {
+            "LISTEN_FDS": "1", "LISTEN_FDNAMES": "listen", "NOTIFY_SOCKET": str(tmp_path / "notify"),
+            "WATCHDOG_USEC": "100000",
+        },
+    )  # fmt: skip
+    listening = asyncio.create_task(listen())
+    try:
+        await until(lambda: "READY=1" in told, "it is ready", 30)
+        assert (await fetch(port, "/x")).status == 404
+        await until(lambda: told.count("WATCHDOG=1") >= 3, "the watchdog is fed")
+        process.send_signal(signal.SIGHUP)
+        await until(lambda: told.count("READY=1") == 2, "it has reloaded")
+        assert any(line.startswith("RELOADING=1\nMONOTONIC_USEC=") for line in told)
+        process.send_signal(signal.SIGTERM)
+        await until(lambda: "STOPPING=1" in told, "it says that it stops")
+        _, log = await process.communicate()
+        assert process.returncode == 0, log
+        assert f"listen=http://127.0.0.1:{port}".encode() in log
+    finally:
+        listening.cancel()
+        manager.close()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_l7_a_closed_log_pipe_stops_nothing(tmp_path: Path, sockets: list[socket.socket]) -> None:
+    sock = sockets[0]
+    port = sock.getsockname()[1]
+    sock.close()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hubd", "serve", "--dev", "--listen", f"127.0.0.1:{port}",
+        "--log-level", "debug", "--access-log", "/dev/full",
+        stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stderr is not None
+    async with asyncio.timeout(30):
+        while b"hub started" not in await process.stderr.readline():
+            pass
+    process._transport.get_pipe_transport(2).close()
+    for _ in range(200):
+        assert (await fetch(port, "/x")).status == 404
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 30) == 0
