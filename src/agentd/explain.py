@@ -20,12 +20,14 @@ _REFUSED = {
     426: "the hub takes no {scheme}:// carrier: use another scheme",
 }
 
+# Refusals whose message says itself what to do.
+_SELF_EXPLAINED = ("attach_insecure", "agent_taken", "agent_denied")
+
 
 def explain_failure(error: Exception, hub: Hub) -> str:
     """Why an attempt to attach failed, and the remedy where there is one."""
     if isinstance(error, AttachRefused):
-        # This one says itself what to do, and at the hub.
-        known = error.code != "attach_not_enabled"
+        known = error.code not in _SELF_EXPLAINED
         hint = _REFUSED.get(error.status, "").format(scheme=hub.address.scheme) if known else ""
         text = f"hub {hub.place} refused agent {hub.agent_id}: {error.status} {error.code}: {error.message}"
         return f"{text}; {hint}" if hint else text

@@ -9,13 +9,16 @@ from typing import Protocol
 
 from carrier_api import Registry
 from hubd.accesslog import AccessLog
-from hubd.attach import AttachDesk, Authorize, allow_all, deny_all
+from hubd.applicant import Authorize
+from hubd.attach import AttachDesk
 from hubd.budget import Budget, raise_limit
 from hubd.config import HubConfig
 from hubd.doors import Doors
 from hubd.handover import AGENTS_SECONDS
+from hubd.identity.desk import Identity
 from hubd.listeners import ListenError
 from hubd.state import Hub
+from hubd.store import Database, StoreError
 
 logger = logging.getLogger("hubd")
 
@@ -41,22 +44,25 @@ class App:
     Args:
         config: checked settings.
         registry: carriers; the installed ones by default.
-        authorize: who may attach; by default anybody with ``dev``, nobody without.
+        authorize: who may attach; by default who has a token or a certificate, and anybody with ``dev``.
 
     Attributes:
         hub: shared state; set by `start`.
+        identity: tokens and certificates; set by `start`.
         parts: what serves beside the proxy; started after the listeners, stopped last. Only one process can have them.
     """
 
     hub: Hub
     desk: AttachDesk
+    identity: Identity
 
     def __init__(
         self, config: HubConfig, *, registry: Registry | None = None, authorize: Authorize | None = None
     ) -> None:
         self.config = config
         self._registry = Registry.load() if registry is None else registry
-        self._authorize = authorize or (allow_all if config.dev else deny_all)
+        self._authorize = authorize
+        self._database: Database | None = None
         self.doors: Doors | None = None
         self.parts: list[Part] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -68,8 +74,8 @@ class App:
             expected: agents that are about to come over from the process before this one.
 
         Raises:
-            ListenError: an address cannot be had, a certificate not be used, or a carrier URL not be served; nothing
-                is left open then.
+            ListenError: an address cannot be had, a certificate or the store not be used, or a carrier URL not be
+                served; nothing is left open then.
         """
         config = self.config
         for line in self._registry.failures:
@@ -79,18 +85,21 @@ class App:
         except OSError as exc:
             raise ListenError(f"cannot write the access log {config.access_log}: {exc.strerror}") from exc
         hub = self.hub = Hub(config, Budget(raise_limit()), access_log=access_log)
-        self.desk = hub.desk = AttachDesk(hub, self._registry.upgrades(), self._authorize)
         doors = self.doors = Doors(hub, self._registry)
         hub.on_budget = doors.budget_moved
         hub.pools.expect(expected, hub.now + AGENTS_SECONDS)
         try:
+            self._database = Database(config.store_path)
+            self.identity = Identity(hub, self._database)
+            self.desk = hub.desk = AttachDesk(hub, self._registry.upgrades(), self._authorize or self.identity.agents)
             await doors.open()
             await self.start_parts()
-        except BaseException:
+        except BaseException as exc:
             await self.stop_parts()
             doors.close()
-            if access_log is not None:
-                access_log.close()
+            self._close_files()
+            if isinstance(exc, StoreError):
+                raise ListenError(f"{exc} (setting store.path)") from exc
             raise
         self._own(self._sweep())
         if access_log is not None:
@@ -143,6 +152,7 @@ class App:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
                 self.hub.sweep(loop.time())
+                self.identity.poll()
             except Exception:
                 # One connection in an odd state must not end all deadlines.
                 logger.exception("sweep failed")
@@ -184,8 +194,14 @@ class App:
         # Transports report their end one turn of the loop after abort().
         await asyncio.sleep(0)
         hub.rejects.flush()
-        if hub.access_log is not None:
-            hub.access_log.close()
+        self.identity.close()
+        self._close_files()
+
+    def _close_files(self) -> None:
+        if self.hub.access_log is not None:
+            self.hub.access_log.close()
+        if self._database is not None:
+            self._database.close()
 
     async def _end_tasks(self) -> None:
         tasks = list(self._tasks)

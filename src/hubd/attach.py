@@ -8,23 +8,22 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import re
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from carrier_api import tune
+from hubd.applicant import AttachDenied, AttachRequest, Authorize, Grant, read_request
 from hubd.reasons import (
     ATTACH_BUSY,
-    ATTACH_CLOSED,
     ATTACH_TIMEOUT,
     HUB_DRAINING,
     NOT_FOUND,
     Reason,
 )
 from hubd.sessions import MAX_STREAMS, AgentSession
-from tunnel.attach import Accepted, check_upgrade, encode_101, parse_attach_path
+from tunnel.attach import Accepted, check_upgrade, encode_101
 from tunnel.version import VERSION
 from yamux import Config, Session, SessionClosed
 from yamux.carrier import Upgrade, UpgradeRefused
@@ -52,63 +51,11 @@ CLOSE_GRACE = 5.0
 QUIET_AFTER_101 = 0.05
 PROOF_TIMEOUT = 2.0
 PROOF_TRIES = 3
-MAX_LABELS = 32
+# To enrol is one call. More agents at the same time than a rack has are turned away.
+GUEST_SECONDS = 30.0
+MAX_GUESTS = 64
 
 _SERVER = (b"Tunnel-Hub", b"hubd/" + VERSION.encode())
-_INSTANCE = re.compile(r"[A-Za-z0-9._~-]{1,128}")
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}=[A-Za-z0-9._:/@-]{0,128}")
-_TEXT = re.compile(r"[\x21-\x7e]{1,64}")
-
-
-@dataclass(frozen=True, slots=True)
-class AttachRequest:
-    """What an agent says of itself, before anybody believed it.
-
-    Args:
-        agent_id: from the path; letters, digits, ``.``, ``_``, ``~`` and ``-``.
-        peer: its address, "" on sockets in the file system.
-        secure: the connection has TLS.
-        authorization: value of Authorization, or None. Secret.
-        instance: ``X-Agent-Instance``, or None.
-        version: ``Agent-Version``, or "".
-        labels: ``X-Agent-Label`` values, ``key=value``.
-    """
-
-    agent_id: str
-    peer: str
-    secure: bool
-    authorization: bytes | None
-    instance: str | None
-    version: str
-    labels: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        return f"<AttachRequest {self.agent_id} from {self.peer or 'a local socket'}>"
-
-
-class AttachDenied(Exception):
-    """The agent may not attach.
-
-    Args:
-        reason: what it is told.
-    """
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason.message)
-        self.reason = reason
-
-
-Authorize = Callable[[AttachRequest], Awaitable[None]]
-"""Returns if the agent may attach; raises AttachDenied otherwise."""
-
-
-async def allow_all(request: AttachRequest) -> None:
-    """Any agent under any id: for ``--dev``, whose listeners are loopback only."""
-
-
-async def deny_all(request: AttachRequest) -> None:
-    """No agent: what a hub without tokens does."""
-    raise AttachDenied(ATTACH_CLOSED)
 
 
 class RefusedStream(asyncio.Protocol):
@@ -146,18 +93,18 @@ class AttachDesk:
         hub = self._hub
         try:
             accepted = check_upgrade(head, self._upgrades)
-            request = _read(front, head)
+            request = read_request(front, head)
         except UpgradeRefused as exc:
             extra = b"".join(b"%b: %b\r\n" % field for field in exc.headers)
-            self._refuse(front, head, Reason(exc.code, exc.status, exc.message), extra)
+            self._refuse(front, head, Reason(exc.code, exc.status, exc.message), extra=extra)
             return
         if request is None:
             self._refuse(front, head, NOT_FOUND)
         elif hub.draining:
-            self._refuse(front, head, HUB_DRAINING)
+            self._refuse(front, head, HUB_DRAINING, request)
         elif len(self._deciding) >= hub.limits.handshakes:
             # After a restart all agents come at once. Those turned away come again, spread by their own jitter.
-            self._refuse(front, head, ATTACH_BUSY)
+            self._refuse(front, head, ATTACH_BUSY, request)
         else:
             front.wait_for_attach()
             task = hub.loop.create_task(self._decide(front, head, request, accepted))
@@ -167,25 +114,36 @@ class AttachDesk:
     async def _decide(self, front: Front, head: RequestHead, request: AttachRequest, accepted: Accepted) -> None:
         try:
             async with asyncio.timeout(self._hub.timeouts.attach):
-                await self._authorize(request)
+                grant = await self._authorize(request)
         except AttachDenied as exc:
             extra = b"WWW-Authenticate: Bearer\r\n" if exc.reason.status == 401 else b""
-            self._refuse(front, head, exc.reason, extra)
+            self._refuse(front, head, exc.reason, request, extra)
         except TimeoutError:
-            self._refuse(front, head, ATTACH_TIMEOUT)
+            self._refuse(front, head, ATTACH_TIMEOUT, request)
         except Exception:
             logger.exception("deciding on an agent failed")
-            self._refuse(front, head, ATTACH_TIMEOUT)
+            self._refuse(front, head, ATTACH_TIMEOUT, request)
         else:
             if not front.gone:
-                self._start(front, request, accepted)
+                self._start(front, request, accepted, grant)
 
-    def _refuse(self, front: Front, head: RequestHead, reason: Reason, extra: bytes = b"") -> None:
-        self._hub.stats.agents_refused[reason.code] += 1
+    def _refuse(
+        self,
+        front: Front,
+        head: RequestHead,
+        reason: Reason,
+        request: AttachRequest | None = None,
+        extra: bytes = b"",
+    ) -> None:
+        hub = self._hub
+        hub.stats.agents_refused[reason.code] += 1
+        front.request_id = front.request_id or hub.next_id()
+        agent = request.agent_id if request is not None else ""
+        hub.reject(reason.code, "agent refused", front.link.peer, front.request_id.decode("latin-1"), agent)
         if not front.gone:
-            front.refuse(reason, head, close=True, extra=extra)
+            front.refuse(reason, head, close=True, extra=extra, count=False)
 
-    def _start(self, front: Front, request: AttachRequest, accepted: Accepted) -> None:
+    def _start(self, front: Front, request: AttachRequest, accepted: Accepted, grant: Grant) -> None:
         hub = self._hub
         transport = front.transport
         leftover = front.reader.take_rest()
@@ -210,10 +168,15 @@ class AttachDesk:
             labels=request.labels,
             attached_at=hub.loop.time(),
             ready=request.instance is not None,
+            token_id=grant.token_id,
+            joining=grant.joining,
         )
         transport.write(encode_101(accepted.token, [*accepted.headers, _SERVER]))
         accepted.framing.start(transport, session, leftover)
         if session.is_closed:
+            return
+        if entry.joining:
+            self._welcome(entry)
             return
         replaced = hub.pools.add(entry)
         hub.stats.agents_attached += 1
@@ -225,6 +188,16 @@ class AttachDesk:
         task = hub.loop.create_task(self._prove(entry, in_service))
         self._deciding.add(task)
         task.add_done_callback(self._deciding.discard)
+
+    def _welcome(self, entry: AgentSession) -> None:
+        """Keep a session that may only enrol, out of service and not for long."""
+        hub = self._hub
+        if len(hub.pools.guests) >= MAX_GUESTS:
+            entry.session.abort(SessionClosed("too many agents are joining"))
+            return
+        hub.pools.guests.add(entry)
+        logger.info("agent is joining", extra={"agent": entry.agent_id, "peer": entry.peer})
+        hub.loop.call_later(GUEST_SECONDS, entry.session.abort, SessionClosed("it did not enrol in time"))
 
     async def _prove(self, entry: AgentSession, in_service: _InService) -> None:
         """Put an agent that says nothing of itself into service once it has answered a ping."""
@@ -328,37 +301,3 @@ class _Churn:
             logger.warning("session ended: its agent opened too many streams")
             session.abort()
         self._times.append(now)
-
-
-def _read(front: Front, head: RequestHead) -> AttachRequest | None:
-    """The agent's own words, checked; None for an id that cannot be.
-
-    Raises:
-        UpgradeRefused: 400 for a field that is not as it should be.
-    """
-    agent_id = parse_attach_path(head.path)
-    if agent_id is None:
-        return None
-    given: dict[bytes, list[bytes]] = {}
-    for name, value in head.fields:
-        given.setdefault(name.lower(), []).append(value)
-    instance = _one(given, b"x-agent-instance", _INSTANCE)
-    version = _one(given, b"agent-version", _TEXT)
-    labels = tuple(value.decode("latin-1") for value in given.get(b"x-agent-label", []))
-    if len(labels) > MAX_LABELS or not all(_LABEL.fullmatch(label) for label in labels):
-        raise UpgradeRefused(400, "bad_label", f"a label is key=value; at most {MAX_LABELS} of them")
-    tokens = given.get(b"authorization", [])
-    if len(tokens) > 1:
-        raise UpgradeRefused(400, "bad_authorization", "more than one Authorization")
-    authorization = tokens[0] if tokens else None
-    return AttachRequest(agent_id, front.link.peer, front.link.secure, authorization, instance, version or "", labels)
-
-
-def _one(given: dict[bytes, list[bytes]], name: bytes, form: re.Pattern[str]) -> str | None:
-    values = [value.decode("latin-1") for value in given.get(name, [])]
-    if not values:
-        return None
-    if len(values) > 1 or not form.fullmatch(values[0]):
-        text = name.decode()
-        raise UpgradeRefused(400, "bad_" + text.removeprefix("x-").replace("-", "_"), f"{text} is not valid")
-    return values[0]

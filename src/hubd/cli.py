@@ -55,6 +55,12 @@ def serve(
         Path | None, typer.Option(help="Require client certificates of these authorities.")
     ] = None,
     carrier: Annotated[list[str] | None, typer.Option(help="A further listener, as a carrier URL. Repeatable.")] = None,
+    insecure_plain_agents: Annotated[
+        bool, typer.Option("--insecure-plain-agents", help="Let agents of other machines attach without TLS.")
+    ] = False,
+    insecure_plain_visitors: Annotated[
+        bool, typer.Option("--insecure-plain-visitors", help="Serve visitors of other machines without TLS.")
+    ] = False,
     domain: Annotated[str | None, typer.Option(help="Serve agents at ID.DOMAIN as well.")] = None,
     policy: Annotated[str | None, typer.Option(help="least-streams, random or round-robin.")] = None,
     access_log: Annotated[str | None, typer.Option(help="File for the access log, - for standard output.")] = None,
@@ -70,6 +76,8 @@ def serve(
         "tls.key": tls_key,
         "tls.client_ca": tls_client_ca,
         "carriers": carrier or None,
+        "insecure_plain_agents": insecure_plain_agents or None,
+        "insecure_plain_visitors": insecure_plain_visitors or None,
         "domain": domain,
         "policy": policy,
         "access_log": access_log,

@@ -40,6 +40,15 @@ class Tls(Section):
     """Private key, if not in ``cert``."""
     client_ca: Path | None = None
     """Authorities of client certificates, which are then required."""
+    clients: Literal["required", "optional"] | None = None
+    """Whether connections without a client certificate are refused; by default if there is ``client_ca`` and no other."""
+
+
+class Auth(Section):
+    """How agents prove who they are."""
+
+    agent_certificates: bool = False
+    """A certificate of ``tls.client_ca`` with the agent's id as a name does as well as a token."""
 
 
 class Limits(Section):
@@ -108,6 +117,11 @@ class HubConfig(Section):
     domain: str | None = None
     """Serve agents at ``{id}.<domain>`` as well."""
     policy: Literal["least-streams", "random", "round-robin"] = "least-streams"
+    auth: Auth = Auth()
+    insecure_plain_agents: bool = False
+    """Let agents of other machines attach without TLS: tokens can be read on the way."""
+    insecure_plain_visitors: bool = False
+    """Serve other machines without TLS: requests, passwords and tokens of visitors can be read on the way."""
     trusted_proxies: Annotated[Networks, BeforeValidator(_networks)] = ()
     """Peers whose forwarding headers are kept."""
     access_log: str | None = None
@@ -141,15 +155,34 @@ class HubConfig(Section):
     def _listeners(self) -> HubConfig:
         for name, address in (("listen", self.listen), ("tls_listen", self.tls_listen)):
             if address is not None and not address.is_loopback:
-                hint = "drop --dev" if self.dev else "this version serves loopback only"
-                raise ValueError(f"{name} {address} is open to other machines: {hint}, or use 127.0.0.1:{address.port}")
+                self._check_open(name, address)
         if self.tls_listen is not None and self.tls is None:
             raise ValueError("tls_listen needs a certificate: give --tls-cert and --tls-key")
-        if self.tls is not None and self.tls_listen is None:
+        if self.tls is not None and self.tls_listen is None and not self.carriers:
             raise ValueError("a certificate without a TLS listener: give --tls-listen HOST:PORT")
         if self.listen is None and self.tls_listen is None and not self.carriers:
             raise ValueError("nothing to listen on: give listen, tls_listen or carriers")
+        if self.auth.agent_certificates and (self.tls is None or self.tls.client_ca is None):
+            raise ValueError("auth.agent_certificates needs the authority that signs them: give tls.client_ca")
         return self
+
+    def _check_open(self, name: str, address: HostPort) -> None:
+        """Raises ValueError for a listener that other machines may not reach, with the setting that is missing."""
+        if self.dev:
+            raise ValueError(
+                f"{name} {address} is open to other machines, and --dev lets anybody attach: drop --dev, "
+                f"or use 127.0.0.1:{address.port}"
+            )
+        if name == "listen" and not (self.trusted_proxies or self.insecure_plain_visitors):
+            raise ValueError(
+                f"listen {address} is open to other machines without TLS: use --tls-listen with --tls-cert and "
+                "--tls-key, name the proxy before it in trusted_proxies, or say --insecure-plain-visitors"
+            )
+
+    @property
+    def insecure(self) -> list[str]:
+        """Flags in use that take protection away; told at every start."""
+        return [name for name in ("insecure_plain_agents", "insecure_plain_visitors") if getattr(self, name)]
 
 
 assert set(POLICIES) == set(HubConfig.model_fields["policy"].annotation.__args__)  # type: ignore[union-attr]

@@ -14,7 +14,7 @@ from carrier_api.inherited import adopt, place_of
 from hubd.front import Front
 from hubd.listeners import Door, ListenError, bind
 from tunnel.settings import HostPort
-from yamux.carrier import Listener, TlsOptions
+from yamux.carrier import CarrierAddress, Listener, TlsOptions
 
 if TYPE_CHECKING:
     from hubd.config import HubConfig
@@ -32,6 +32,7 @@ def tls_options(config: HubConfig) -> TlsOptions | None:
         ca_file=str(tls.client_ca) if tls.client_ca is not None else None,
         cert_file=str(tls.cert),
         key_file=str(tls.key) if tls.key is not None else None,
+        client_optional=tls.clients == "optional",
     )
 
 
@@ -47,6 +48,19 @@ def tls_context(config: HubConfig) -> ssl.SSLContext:
         return server_context(options)
     except ValueError as exc:
         raise ListenError(f"TLS: {exc}") from exc
+
+
+def _check_open(config: HubConfig, address: CarrierAddress) -> None:
+    """Raises ListenError for a carrier that other machines may not reach, with the setting that is missing."""
+    if address.local:
+        return
+    if config.dev:
+        raise ListenError(f"carrier {address.url} is open to other machines, and --dev lets anybody attach: drop --dev")
+    if not (address.secure or config.insecure_plain_agents):
+        raise ListenError(
+            f"carrier {address.url} is open to other machines without TLS: use tls:// or wss:// with --tls-cert and "
+            "--tls-key, or say --insecure-plain-agents"
+        )
 
 
 class Doors:
@@ -91,10 +105,7 @@ class Doors:
             try:
                 carrier = self._registry.for_url(url)
                 address = carrier.parse(url)
-                if not address.local:
-                    raise ListenError(
-                        f"carrier {address.url} is open to other machines: this version serves loopback only"
-                    )
+                _check_open(config, address)
                 tls = tls_options(config) if address.secure else None
                 listener = await carrier.listen(address, self.front, tls=tls, backlog=config.limits.backlog)
                 self.carriers.append((place_of(address.host, address.port or 0), listener))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 
 from carrier_api import inherited
 from hubd.app import App
-from hubd.attach import Authorize
+from hubd.applicant import Authorize
 from hubd.config import HubConfig
 from hubd.handover import (
     READY,
@@ -223,5 +223,7 @@ def _announce(app: App) -> None:
     config = app.config
     logger.info("hub started", extra={"version": VERSION, "listen": " ".join(app.urls), "dev": config.dev})
     logger.info(app.hub.budget.describe())
-    if not config.dev:
-        logger.warning("no agent can attach: this version knows no tokens; start with --dev to let any local agent in")
+    for name in config.insecure:
+        logger.warning("--%s is set: what it protects from is open", name.replace("_", "-"))
+    if not config.dev and not app.identity.tokens.page(kind="agent").total and app.identity.agents.authorities is None:
+        logger.warning("no agent can attach yet: make a token with hubd token create --agent NAME")

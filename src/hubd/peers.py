@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 import ssl
 import struct
@@ -27,6 +28,21 @@ def address_of(transport: asyncio.BaseTransport) -> tuple[str, bytes]:
         return name, b"localhost"
     host = f"[{own[0]}]" if ":" in own[0] else own[0]
     return name, f"{host}:{own[1]}".encode("ascii", "replace")
+
+
+def is_here(peer: str) -> bool:
+    """Whether a peer's address says that it is on this machine. That tells who could listen, never who it is: what
+    comes out of tunnels and proxies comes from here as well."""
+    try:
+        return not peer or ipaddress.ip_address(peer).is_loopback
+    except ValueError:
+        return False
+
+
+def certificate_of(transport: asyncio.BaseTransport) -> bytes | None:
+    """The client's certificate in DER, if the TLS listener asked for one and it was good."""
+    tls = transport.get_extra_info("ssl_object")
+    return tls.getpeercert(binary_form=True) if tls is not None else None
 
 
 def is_dead(transport: asyncio.BaseTransport) -> bool:

@@ -43,7 +43,12 @@ OVERLOADED = Reason("overloaded", 503, "the hub has no room for more connections
 HUB_DRAINING = Reason("hub_draining", 503, "the hub is shutting down", 5)
 ATTACH_BUSY = Reason("attach_busy", 503, "too many agents are attaching at this moment", 1)
 ATTACH_TIMEOUT = Reason("attach_timeout", 503, "the hub could not decide on this agent in time", 5)
-ATTACH_CLOSED = Reason("attach_not_enabled", 401, "this hub takes no agents; start it with --dev, or wait for tokens")
+UNAUTHORIZED = Reason("unauthorized", 401, "the credentials are missing or not valid here")
+ATTACH_LIMITED = Reason("attach_limited", 429, "too many refused attempts from this address", 60)
+ATTACH_INSECURE = Reason("attach_insecure", 403, "agents attach over TLS here: use wss:// or tls://")
+ATTACH_TAKEN = Reason(
+    "agent_taken", 409, "an agent of this name has enrolled already; ask for a join token that names it"
+)
 AGENT_LOST = Reason("agent_lost", 502, "the agent was lost before it answered")
 AGENT_RESET = Reason("agent_reset", 502, "the agent gave the request up")
 BAD_RESPONSE = Reason("bad_response", 502, "the agent's answer is not valid HTTP")
@@ -62,7 +67,7 @@ VISITOR_STALLED = Reason("visitor_stalled", 499, "the visitor does not read")
 
 TABLE = _table(
     AGENT_UNKNOWN, NOT_FOUND, AGENT_OFFLINE, AGENT_DRAINING, AGENT_BUSY, OVERLOADED, HUB_DRAINING, ATTACH_BUSY,
-    ATTACH_TIMEOUT, ATTACH_CLOSED, AGENT_LOST, AGENT_RESET, BAD_RESPONSE, BAD_UPGRADE, TRUNCATED, RESPONSE_TIMEOUT,
+    ATTACH_TIMEOUT, UNAUTHORIZED, ATTACH_LIMITED, ATTACH_INSECURE, ATTACH_TAKEN, AGENT_LOST, AGENT_RESET, BAD_RESPONSE, BAD_UPGRADE, TRUNCATED, RESPONSE_TIMEOUT,
     LOOP, HEADER_TIMEOUT, BODY_TIMEOUT, TRACE, MISDIRECTED, BAD_TARGET, BAD_PATH, VISITOR_LEFT,
     VISITOR_STALLED,
 )  # fmt: skip

@@ -38,6 +38,8 @@ class AgentSession:
         closing: it has been asked to close.
         ready: it may be sent streams; until then requests wait for it.
         raw_path: the agent takes percent-encoded paths in ``X-Proxy-Path``.
+        token_id: of the token it attached with, "" for none.
+        joining: it attached with a join token, to enrol and for nothing else.
     """
 
     __slots__ = (
@@ -47,11 +49,13 @@ class AgentSession:
         "closing",
         "draining",
         "instance",
+        "joining",
         "labels",
         "peer",
         "raw_path",
         "ready",
         "session",
+        "token_id",
         "version",
     )
 
@@ -66,7 +70,11 @@ class AgentSession:
         labels: tuple[str, ...] = (),
         attached_at: float = 0.0,
         ready: bool = True,
+        token_id: str = "",
+        joining: bool = False,
     ) -> None:
+        self.token_id = token_id
+        self.joining = joining
         self.agent_id = agent_id
         self.session = session
         self.instance = instance
@@ -133,16 +141,18 @@ class Pool:
 
 
 class AgentPools:
-    """All pools by agent id, the sessions that drain, and ids seen lately.
+    """All pools by agent id, the sessions that drain, those that join, and ids seen lately.
 
     Attributes:
         expected: pools without a session, whose agents are about to come over from the process before this one.
+        guests: sessions that may only enrol.
     """
 
     def __init__(self) -> None:
         self.pools: dict[str, Pool] = {}
         self.draining: set[AgentSession] = set()
         self.expected: set[Pool] = set()
+        self.guests: set[AgentSession] = set()
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     def __len__(self) -> int:
@@ -205,6 +215,7 @@ class AgentPools:
     def remove(self, entry: AgentSession) -> None:
         """Forget a session that is over. Harmless when repeated."""
         self.draining.discard(entry)
+        self.guests.discard(entry)
         self._unlist(entry)
 
     def get(self, agent_id: str) -> Pool | None:
@@ -218,8 +229,8 @@ class AgentPools:
         return AGENT_OFFLINE if agent_id in self._seen else AGENT_UNKNOWN
 
     def sessions(self) -> list[AgentSession]:
-        """All sessions, in service and draining."""
-        return [entry for pool in self.pools.values() for entry in pool.entries] + list(self.draining)
+        """All sessions, in service, draining and joining."""
+        return [entry for pool in self.pools.values() for entry in pool.entries] + [*self.draining, *self.guests]
 
     def _unlist(self, entry: AgentSession) -> None:
         pool = self.pools.get(entry.agent_id)

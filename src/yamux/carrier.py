@@ -80,6 +80,7 @@ class TlsOptions:
         key_file: its private key, if not in `cert_file`.
         server_name: name to send and to check instead of the address' host. Clients only.
         insecure_skip_verify: accept any server certificate. Never set by default.
+        client_optional: with `ca_file`, let clients without a certificate in as well. Servers only.
     """
 
     ca_file: str | None = None
@@ -87,6 +88,7 @@ class TlsOptions:
     key_file: str | None = None
     server_name: str | None = None
     insecure_skip_verify: bool = False
+    client_optional: bool = False
 
 
 class UpgradeRefused(Exception):

@@ -66,5 +66,5 @@ def test_ends(reason, words):
 
 
 def test_a_hub_that_takes_no_agents_is_no_matter_of_tokens():
-    line = explain_failure(AttachRefused(401, "attach_not_enabled", "start it with --dev", None), HUB)
-    assert line.endswith("401 attach_not_enabled: start it with --dev")
+    line = explain_failure(AttachRefused(401, "agent_taken", "ask for another token", None), HUB)
+    assert line.endswith("401 agent_taken: ask for another token")

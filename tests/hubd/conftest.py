@@ -262,7 +262,13 @@ class Bench:
         return int(self.app.urls[0].rpartition(":")[2])
 
     async def agent(
-        self, agent_id: str = "demo", *, answer: bytes | None = OK, instance: str | None = "", scheme: str = "tcp"
+        self,
+        agent_id: str = "demo",
+        *,
+        answer: bytes | None = OK,
+        instance: str | None = "",
+        scheme: str = "tcp",
+        token: str | None = None,
     ) -> Agent:
         """Attach a scripted agent. `instance` "" makes one up, None sends none."""
         agent = Agent(answer)
@@ -275,7 +281,7 @@ class Bench:
             agent_id,
             agent.session,
             tls=TlsOptions(),
-            token=None,
+            token=token,
             headers=headers,
             timeout=5,
         )

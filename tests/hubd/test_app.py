@@ -67,7 +67,12 @@ async def test_l1_second_signal_ends_now(bench):
 
 async def test_a_start_that_fails_leaves_nothing(monkeypatch):
     with pytest.raises(Exception, match="no carrier"):
-        await App(HubConfig.model_validate({"listen": "127.0.0.1:0", "carriers": ["nope://x"]})).start()
+        await App(HubConfig.model_validate({"dev": True, "listen": "127.0.0.1:0", "carriers": ["nope://x"]})).start()
+
+
+async def test_a_store_that_cannot_be_had_names_its_setting():
+    with pytest.raises(Exception, match=r"cannot use the store /nowhere/hub.db: .* \(setting store.path\)"):
+        await App(HubConfig.model_validate({"listen": "127.0.0.1:0", "store": {"path": "/nowhere/hub.db"}})).start()
 
 
 async def test_one_broken_connection_does_not_end_the_sweeps(bench, monkeypatch):

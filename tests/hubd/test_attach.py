@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from hubd.attach import AttachDenied, deny_all
-from hubd.reasons import ATTACH_CLOSED
+from hubd.applicant import AttachDenied, Grant
+from hubd.reasons import UNAUTHORIZED
 from tunnel.attach import AttachRefused
 from yamux import Session, StreamReset
 from yamux.frames import ACK, DATA, PING, SYN, WINDOW_UPDATE, pack, unpack_from
@@ -90,12 +90,11 @@ async def test_e14_refused_handshakes(bench, data, status, code):
     assert not bench.hub.pools.sessions()
 
 
-async def test_without_dev_no_agent_may_attach(start):
-    bench = await start(dev=False)
+async def test_without_dev_no_agent_attaches_without_a_token(start, tmp_path):
+    bench = await start(dev=False, store={"path": tmp_path / "hub.db"})
     with pytest.raises(AttachRefused) as caught:
         await bench.agent()
-    assert (caught.value.status, caught.value.code) == (401, "attach_not_enabled")
-    assert "--dev" in caught.value.message
+    assert (caught.value.status, caught.value.code) == (401, "unauthorized")
     visitor = await bench.visitor()
     assert (await visitor.ask(ASK + b"\r\n")).one("www-authenticate") == "Bearer"
 
@@ -106,7 +105,8 @@ async def test_the_decision_is_given_what_the_agent_said(start):
     async def authorize(request):
         seen.append(request)
         if request.agent_id != "demo":
-            raise AttachDenied(ATTACH_CLOSED)
+            raise AttachDenied(UNAUTHORIZED)
+        return Grant()
 
     bench = await start(authorize=authorize)
     visitor = await bench.visitor()
@@ -141,6 +141,7 @@ async def test_an_agent_that_leaves_during_the_decision(start):
 
     async def authorize(request):
         await go.wait()
+        return Grant()
 
     bench = await start(authorize=authorize)
     visitor = await bench.visitor()
@@ -158,6 +159,7 @@ async def test_e11_admission_gate(start):
 
     async def authorize(request):
         await go.wait()
+        return Grant()
 
     bench = await start(authorize=authorize, limits={"handshakes": 3})
     waiting = [asyncio.ensure_future(bench.agent(f"a{n}")) for n in range(3)]
@@ -244,8 +246,3 @@ async def test_session_settings():
     from hubd.attach import SESSION
 
     assert SESSION.keepalive_interval + SESSION.keepalive_timeout <= 30
-
-
-async def test_deny_all_says_the_fix():
-    with pytest.raises(AttachDenied, match="--dev"):
-        await deny_all(None)

@@ -40,13 +40,15 @@ async def test_version():
         (("--listen", "8882"), "--listen: '8882' is not HOST:PORT"),
         (("--tls-listen", "127.0.0.1:0"), "--tls-cert"),
         (("--policy", "best"), "--policy"),
-        (("--carrier", "nope://x", "--listen", "127.0.0.1:0"), "no carrier for nope://"),
+        (("--dev", "--carrier", "nope://x", "--listen", "127.0.0.1:0"), "no carrier for nope://"),
+        (("--dev", "--carrier", "tcp://0.0.0.0:0", "--listen", "127.0.0.1:0"), "drop --dev"),
+        (("--listen", "127.0.0.1:0"), "cannot use the store /nowhere/hub.db"),
         (("--listen", "127.0.0.1:0", "--access-log", "/nowhere/log"), "cannot write the access log"),
         (("--config", "/nowhere.toml"), "/nowhere.toml"),
     ],
 )
 async def test_bad_settings_are_one_line_and_exit_78(args, text):
-    code, out, err = await ended("serve", *args)
+    code, out, err = await ended("serve", *args, STATE_DIRECTORY="/nowhere")
     assert code == 78 and out == ""
     assert text in err and "Traceback" not in err
     assert len([line for line in err.splitlines() if line.startswith("hubd: ")]) == 1
@@ -66,12 +68,17 @@ async def test_address_in_use():
     assert code == 78 and where in err and "--listen" in err
 
 
-async def test_without_dev_it_says_what_is_missing():
-    process = await hubd("serve", "--listen", "127.0.0.1:0")
+async def test_without_dev_it_says_what_is_missing(tmp_path):
+    process = await hubd(
+        "serve", "--listen", "127.0.0.1:0", "--insecure-plain-agents", HUBD_STORE__PATH=str(tmp_path / "hub.db")
+    )
+    seen = b""
     async with asyncio.timeout(30):
         while b"no agent can attach" not in (line := await process.stderr.readline()):
+            seen += line
             assert line
-        assert b"--dev" in line
+        assert b"hubd token create --agent" in line
+        assert b"--insecure-plain-agents is set" in seen
         process.send_signal(signal.SIGTERM)
         await process.communicate()
     assert process.returncode == 0

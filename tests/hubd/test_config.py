@@ -20,7 +20,11 @@ def test_defaults_are_loopback_and_closed():
     ("settings", "text"),
     [
         ({"listen": "0.0.0.0:80"}, "open to other machines"),
+        ({"listen": "0.0.0.0:80"}, "--tls-listen .* trusted_proxies.* --insecure-plain-visitors"),
         ({"listen": "0.0.0.0:80", "dev": True}, "drop --dev"),
+        ({"tls_listen": "0.0.0.0:443", "dev": True, "tls": {"cert": "x"}}, "drop --dev"),
+        ({"tls_listen": "0.0.0.0:443"}, "--tls-cert"),
+        ({"auth": {"agent_certificates": True}}, "give tls.client_ca"),
         ({"listen": ":80"}, "names no host"),
         ({"tls_listen": "127.0.0.1:1"}, "--tls-cert"),
         ({"tls": {"cert": "x"}}, "--tls-listen"),
@@ -37,6 +41,28 @@ def test_defaults_are_loopback_and_closed():
 def test_faults(settings, text):
     with pytest.raises(ValidationError, match=text):
         HubConfig.model_validate(settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"listen": "0.0.0.0:80", "insecure_plain_visitors": True},
+        {"listen": "0.0.0.0:80", "trusted_proxies": "10.0.0.1"},
+        {"tls_listen": "0.0.0.0:443", "tls": {"cert": "x"}},
+    ],
+)
+def test_other_machines_are_served_where_a_setting_says_how(settings):
+    assert HubConfig.model_validate(settings).insecure == [
+        name for name in settings if name == "insecure_plain_visitors"
+    ]
+
+
+def test_the_store_is_in_memory_for_dev_only(monkeypatch):
+    assert HubConfig(dev=True).store_path is None
+    assert str(HubConfig().store_path) == "/var/lib/hubd/hub.db"
+    monkeypatch.setenv("STATE_DIRECTORY", "/state:/more")
+    assert str(HubConfig().store_path) == "/state/hub.db"
+    assert str(HubConfig.model_validate({"dev": True, "store": {"path": "x.db"}}).store_path) == "x.db"
 
 
 def test_values():

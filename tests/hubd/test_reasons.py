@@ -15,7 +15,7 @@ def test_every_reason_is_fit_for_use(reason):
     assert re.fullmatch(r"[a-z][a-z0-9_]{2,63}", reason.code)
     assert 400 <= reason.status <= 599
     assert reason.message and "\n" not in reason.message
-    assert bool(reason.retry_after) == (reason.status == 503)
+    assert bool(reason.retry_after) == (reason.status in (429, 503))
 
 
 def test_the_table_holds_every_reason():

@@ -212,7 +212,10 @@ class TokenBook:
         return row
 
     def take_use(self, token_id: str) -> bool:
-        """Count one use of a join token; False if none is left."""
+        """Count one use of a join token; False if it is used up, revoked or expired."""
+        known = self._live.get(token_id)
+        if known is None or not known.live(self._clock()):
+            return False
         taken = self._rows.take_use(token_id)
         row = self._rows.get(token_id)
         if row is None or not row.live(self._clock()):

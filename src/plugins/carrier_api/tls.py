@@ -42,7 +42,7 @@ def server_context(options: TlsOptions) -> ssl.SSLContext:
     _load_chain(context, options)
     if options.ca_file is not None:
         _load_authorities(context, options.ca_file)
-        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_mode = ssl.CERT_OPTIONAL if options.client_optional else ssl.CERT_REQUIRED
     return context
 
 
