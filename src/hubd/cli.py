@@ -29,12 +29,14 @@ app = typer.Typer(
 )
 app.add_typer(tokencommands.app)
 
-_FLAG_NAMES = {
-    "tls.cert": "--tls-cert",
-    "tls.key": "--tls-key",
-    "tls.client_ca": "--tls-client-ca",
-    "carriers": "--carrier",
+# Flags whose setting is not called as they are.
+_KEYS = {
+    "tls_cert": "tls.cert",
+    "tls_key": "tls.key",
+    "tls_client_ca": "tls.client_ca",
+    "carrier": "carriers",
 }
+_FLAG_NAMES = {key: "--" + flag.replace("_", "-") for flag, key in _KEYS.items()}
 
 
 @app.command()
@@ -45,6 +47,7 @@ def version() -> None:
 
 @app.command()
 def serve(
+    ctx: typer.Context,
     dev: Annotated[bool, typer.Option("--dev", help="Let any agent attach. Loopback only.")] = False,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")] = None,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT for visitors and agents (127.0.0.1:8882).")] = None,
@@ -68,22 +71,7 @@ def serve(
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
     """Run the hub until SIGTERM or SIGINT. SIGHUP reads the settings again, SIGUSR2 hands over to a new process."""
-    flags: dict[str, object] = {
-        "dev": dev or None,
-        "listen": listen,
-        "tls_listen": tls_listen,
-        "tls.cert": tls_cert,
-        "tls.key": tls_key,
-        "tls.client_ca": tls_client_ca,
-        "carriers": carrier or None,
-        "insecure_plain_agents": insecure_plain_agents or None,
-        "insecure_plain_visitors": insecure_plain_visitors or None,
-        "domain": domain,
-        "policy": policy,
-        "access_log": access_log,
-        "log_format": log_format,
-        "log_level": log_level,
-    }
+    flags = {_KEYS.get(name, name): value or None for name, value in ctx.params.items() if name != "config"}
     from hubd.handover import RESERVED, inherit
 
     channel = inherit(os.environ, flags)
