@@ -164,6 +164,11 @@ class Front(Connection):
     def _forward(self, head: RequestHead, route: Route) -> None:
         reader = self.reader
         pieces = reader.read_body() if head.framing else []
+        if self.eof and not reader.body_done:
+            # It came, and ended, behind a request that was being served: the rest of its body never comes.
+            self.hub.stats.rejects["truncated_body"] += 1
+            self.close()
+            return
         given = given_request_id(head)
         self.request_id = given or self.hub.next_id()
         exchange = Exchange(self.hub, self, head, route, self.request_id, given is None)

@@ -111,6 +111,20 @@ async def test_a21_pipelined_requests_are_answered_in_order(bench):
         assert (await visitor.reply()).body == b"%02d" % n
 
 
+async def test_a20_a_body_that_ended_behind_another_request_is_not_waited_for(bench):
+    """The visitor's last byte was seen while the request before was served, and is not told again."""
+    agent = await bench.agent(answer=None)
+    visitor = await bench.visitor()
+    await visitor.send(GET + request("Content-Length: 10", method="POST") + b"abc")
+    stream = await agent.stream()
+    visitor.writer.write_eof()
+    await bench.wait(lambda: bench.front.eof)
+    stream.reply(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    assert (await visitor.reply()).status == 200
+    assert await visitor.rest() == b""
+    assert len(agent.streams) == 1 and bench.hub.stats.rejects["truncated_body"] == 1
+
+
 async def test_a21_reading_stops_when_much_is_sent_ahead(bench):
     agent = await bench.agent(answer=None)
     visitor = await bench.visitor()

@@ -1,0 +1,1 @@
+"""Messages made to be read differently by two parties, and what must become of each of them."""

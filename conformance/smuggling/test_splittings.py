@@ -1,0 +1,34 @@
+"""Every request payload, in every splitting, in both places on a connection, through hub alone and hub and agent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+import uvloop
+
+from conformance.smuggling.judging import RIGS, judge_all
+from conformance.smuggling.rig import Splitting
+from conformance.smuggling.table import REQUESTS
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """uvloop is what the daemons run on."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """A thousand refusals, each with its line, are another test's business."""
+    logging.disable(logging.WARNING)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("second", [False, True], ids=["first", "second"])
+@pytest.mark.parametrize("splitting", ["random", "bytes"])
+@pytest.mark.parametrize("through", RIGS)
+async def test_g1_however_a_request_is_cut(through: str, splitting: Splitting, second: bool) -> None:
+    assert await judge_all(through, REQUESTS, splitting, second=second) == []
