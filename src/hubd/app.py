@@ -102,6 +102,7 @@ class App:
                 raise ListenError(f"{exc} (setting store.path)") from exc
             raise
         self._own(self._sweep())
+        self._own(hub.pulse.run())
         if access_log is not None:
             self._own(access_log.run())
 

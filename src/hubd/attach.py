@@ -20,6 +20,7 @@ from hubd.reasons import (
     ATTACH_TIMEOUT,
     HUB_DRAINING,
     NOT_FOUND,
+    TOO_MANY_SESSIONS,
     Reason,
 )
 from hubd.sessions import MAX_STREAMS, AgentSession
@@ -124,7 +125,9 @@ class AttachDesk:
             logger.exception("deciding on an agent failed")
             self._refuse(front, head, ATTACH_TIMEOUT, request)
         else:
-            if not front.gone:
+            if not self._hub.quotas.room_for_session(request.agent_id, request.instance):
+                self._refuse(front, head, TOO_MANY_SESSIONS, request)
+            elif not front.gone:
                 self._start(front, request, accepted, grant)
 
     def _refuse(

@@ -35,34 +35,62 @@ class Budget:
 
     Args:
         limit: of open files in this process.
+        visitors: as for `allow`.
 
     Attributes:
         visitors: connections that are not agents' sessions.
         agents: connections that carry a session.
+        open: descriptors at the last look, whoever holds them.
+        arrived: connections accepted since.
         stop: at this many connections together nothing is accepted any more (90 % of the limit).
         resume: at this many accepting starts again.
         visitors_max: at this many visitors, new connections may only attach.
     """
 
-    __slots__ = ("agents", "limit", "resume", "stop", "visitors", "visitors_max")
+    __slots__ = (
+        "_ceiling",
+        "_floor",
+        "agents",
+        "arrived",
+        "limit",
+        "open",
+        "resume",
+        "stop",
+        "visitors",
+        "visitors_max",
+    )
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, visitors: int = 0) -> None:
         self.limit = limit
+        self._ceiling = limit * 95 // 100
+        self._floor = limit * 93 // 100
+        self.open = self.arrived = 0
         self.stop = max(8, limit * 9 // 10 - OWN_USE)
         self.resume = self.stop - max(1, self.stop // 50)
-        self.visitors_max = self.stop - min(RESERVE, self.stop // 4)
+        self.visitors_max = 0
         self.visitors = 0
         self.agents = 0
+        self.allow(visitors)
+
+    def allow(self, visitors: int) -> None:
+        """Set the most visitors at once; 0 is what the descriptors allow."""
+        room = self.stop - min(RESERVE, self.stop // 4)
+        self.visitors_max = min(visitors, room) if visitors else room
+
+    def looked(self, count: int) -> None:
+        """Take a true count of open descriptors, those of TLS handshakes, the API and the store among them."""
+        self.open = count
+        self.arrived = 0
 
     @property
     def full(self) -> bool:
         """Whether accepting must stop."""
-        return self.visitors + self.agents >= self.stop
+        return self.visitors + self.agents >= self.stop or self.open + self.arrived >= self._ceiling
 
     @property
     def roomy(self) -> bool:
         """Whether accepting may start again."""
-        return self.visitors + self.agents <= self.resume
+        return self.visitors + self.agents <= self.resume and self.open + self.arrived <= self._floor
 
     @property
     def agents_only(self) -> bool:
@@ -71,4 +99,4 @@ class Budget:
 
     def describe(self) -> str:
         """The effective limits, for the start-up line."""
-        return f"{self.limit} open files: up to {self.visitors_max} visitors, {self.stop} connections in all"
+        return f"limits: {self.limit} open files: up to {self.visitors_max} visitors, {self.stop} connections in all"

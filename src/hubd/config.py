@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from hubd.headers import Networks
 from hubd.pick import POLICIES
+from hubd.rates import LEAST_FLOW
 from tunnel.settings import ByteSize, Duration, HostPort, Section
 
 _DOMAIN = re.compile(r"(?=.{1,240}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
@@ -62,10 +63,34 @@ class Limits(Section):
     """Request body kept for a second try on another session (Pingora's figure)."""
     linger: ByteSize = 64 * 1024
     """Bytes read and dropped after a refusal, so that the answer is not lost to a reset."""
+    buffered: ByteSize = 512 * 1024 * 1024
+    """Bytes held for others in all; at 95 % nothing more is read, at 98 % requests are refused. A quarter of a small
+    machine's memory; what else the hub needs is far less."""
+    connections: int = Field(default=0, ge=0)
+    """Visitors' connections at once; 0 is what the limit of open files allows."""
+    sessions: int = Field(default=64, ge=0)
+    """Sessions of one agent at once, 0 for no limit: a fleet behind one name, not an agent that cannot count."""
+    streams: int = Field(default=0, ge=0)
+    """Requests in progress for one agent, 0 for no limit beyond the 1,000 of each session."""
+    request_rate: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Requests a second for one agent, 0 for no limit."""
+    bandwidth: ByteSize = 0
+    """Bytes a second for one agent, each way, 0 for no limit."""
+    visitor_request_rate: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Requests a second of one visitor's address for one agent, 0 for no limit."""
+    visitor_bandwidth: ByteSize = 0
+    """Bytes a second of one visitor's address for one agent, each way, 0 for no limit."""
     handshakes: int = Field(default=200, ge=1)
     """Agents that attach at the same moment; at about 1 ms each of TLS, one that waits is served within 0.2 s."""
     backlog: int = Field(default=4096, ge=1)
     """The kernel's queue of connections not yet accepted; asyncio's 100 drops bursts."""
+
+    @field_validator("bandwidth", "visitor_bandwidth")
+    @classmethod
+    def _flow(cls, value: int) -> int:
+        if 0 < value < LEAST_FLOW:
+            raise ValueError(f"at least {LEAST_FLOW} bytes a second, or 0 for no limit")
+        return value
 
 
 class Timeouts(Section):

@@ -114,6 +114,11 @@ class Doors:
 
     def front(self) -> Front:
         """A protocol for one more visitor connection."""
+        budget = self._hub.budget
+        budget.arrived += 1
+        if budget.full:
+            # Not from inside the accepting.
+            self._hub.loop.call_soon(self.budget_moved)
         return Front(self._hub)
 
     def _port(self, name: str, address: HostPort, context: ssl.SSLContext | None) -> None:
@@ -141,7 +146,7 @@ class Doors:
                 hub.stats.accept_pauses += 1
                 hub.rejects.reject(
                     "accept_paused", "file descriptors run out: accepting paused", level=logging.ERROR,
-                    visitors=hub.budget.visitors, agents=hub.budget.agents, limit=hub.budget.limit,
+                    visitors=hub.budget.visitors, agents=hub.budget.agents, open=hub.budget.open, limit=hub.budget.limit,
                 )  # fmt: skip
                 self.pause()
         elif hub.budget.roomy and self._reopening is None and not self.accepting:

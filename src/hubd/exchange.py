@@ -166,10 +166,13 @@ class Exchange(Sending):
                 if response.upgrade is None or response.upgrade != self.head.upgrade:
                     self._fail(BAD_UPGRADE)
                 else:
-                    switch(self, response)
+                    self._switch(response)
                 return None
             if self.head.minor:
                 out.append(informational_head(response))
+
+    def _switch(self, response: ResponseHead) -> None:
+        switch(self, response)
 
     def _begin_response(self, response: ResponseHead) -> bytes:
         self.response = response

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hubd.connection import ACTIVE, ATTACH, HEAD, IDLE, LINGER, OVER, Connection
 from hubd.exchange import Exchange
 from hubd.headers import given_request_id, passed_here
+from hubd.metered import MeteredExchange
 from hubd.peers import is_dead, probe
 from hubd.reasons import (
     HEADER_TIMEOUT,
@@ -162,6 +163,14 @@ class Front(Connection):
             self._local(head, route)
 
     def _forward(self, head: RequestHead, route: Route) -> None:
+        gate = self.hub.gate
+        meter = None
+        if gate is not None:
+            refused = gate.refuses(self, head, route.agent_id)
+            if refused is not None:
+                self.refuse(refused, head)
+                return
+            meter = gate.meter(self, head, route.agent_id)
         reader = self.reader
         pieces = reader.read_body() if head.framing else []
         if self.eof and not reader.body_done:
@@ -171,7 +180,11 @@ class Front(Connection):
             return
         given = given_request_id(head)
         self.request_id = given or self.hub.next_id()
-        exchange = Exchange(self.hub, self, head, route, self.request_id, given is None)
+        if meter is None:
+            exchange = Exchange(self.hub, self, head, route, self.request_id, given is None)
+        else:
+            exchange = MeteredExchange(self.hub, self, head, route, self.request_id, given is None)
+            exchange.set_meter(meter)
         self.exchange = exchange
         exchange.start(pieces, reader.body_done)
 

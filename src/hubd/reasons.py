@@ -40,6 +40,10 @@ AGENT_OFFLINE = Reason("agent_offline", 503, "the agent is not connected at the 
 AGENT_DRAINING = Reason("agent_draining", 503, "the agent is about to disconnect", 2)
 AGENT_BUSY = Reason("agent_busy", 503, "the agent has no free stream for this request", 1)
 OVERLOADED = Reason("overloaded", 503, "the hub has no room for more connections", 2)
+BUFFERS_FULL = Reason("buffers_full", 503, "the hub has no memory for more requests at the moment", 1)
+RATE_LIMITED = Reason("rate_limited", 429, "too many requests for this agent", 1)
+VISITOR_RATE_LIMITED = Reason("visitor_rate_limited", 429, "too many requests from this address", 1)
+TOO_MANY_SESSIONS = Reason("too_many_sessions", 429, "this agent has as many sessions as it may", 10)
 HUB_DRAINING = Reason("hub_draining", 503, "the hub is shutting down", 5)
 ATTACH_BUSY = Reason("attach_busy", 503, "too many agents are attaching at this moment", 1)
 ATTACH_TIMEOUT = Reason("attach_timeout", 503, "the hub could not decide on this agent in time", 5)
@@ -66,7 +70,7 @@ VISITOR_LEFT = Reason("visitor_left", 499, "the visitor left")
 VISITOR_STALLED = Reason("visitor_stalled", 499, "the visitor does not read")
 
 TABLE = _table(
-    AGENT_UNKNOWN, NOT_FOUND, AGENT_OFFLINE, AGENT_DRAINING, AGENT_BUSY, OVERLOADED, HUB_DRAINING, ATTACH_BUSY,
+    BUFFERS_FULL, RATE_LIMITED, VISITOR_RATE_LIMITED, TOO_MANY_SESSIONS, AGENT_UNKNOWN, NOT_FOUND, AGENT_OFFLINE, AGENT_DRAINING, AGENT_BUSY, OVERLOADED, HUB_DRAINING, ATTACH_BUSY,
     ATTACH_TIMEOUT, UNAUTHORIZED, ATTACH_LIMITED, ATTACH_INSECURE, ATTACH_TAKEN, AGENT_LOST, AGENT_RESET, BAD_RESPONSE, BAD_UPGRADE, TRUNCATED, RESPONSE_TIMEOUT,
     LOOP, HEADER_TIMEOUT, BODY_TIMEOUT, TRACE, MISDIRECTED, BAD_TARGET, BAD_PATH, VISITOR_LEFT,
     VISITOR_STALLED,

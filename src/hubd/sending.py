@@ -87,6 +87,13 @@ class Sending(asyncio.Protocol):
         self._refused_by: AgentSession | None = None
         self._retries = self._replays = 0
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that wait here: for the agent, for another try, or for the visitor to read."""
+        held = self._held_size if self._held else 0
+        stream = self.stream
+        return held if stream is None else held + stream.get_write_buffer_size() + stream.unread
+
     def _refuse(self, reason: Reason) -> None:
         """No session took the request."""
         raise NotImplementedError

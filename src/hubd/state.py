@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from hubd.budget import Budget
 from hubd.pick import POLICIES
+from hubd.pressure import Pressure
+from hubd.pulse import Pulse
+from hubd.quotas import AgentLimits, LimitsLike, Quotas
 from hubd.routes import Router
 from hubd.sessions import AgentPools
 from hubd.stats import Stats
@@ -56,6 +59,7 @@ class Hub:
         active: exchanges in progress.
         tunnels: upgraded connections.
         draining: no new work; set by the first signal.
+        gate: what every request must pass; None while nothing is limited.
         reload: reads the settings again; set by whoever knows where they come from.
         heir: the process that follows this one; visitors' connections move there.
     """
@@ -63,12 +67,17 @@ class Hub:
     def __init__(self, config: HubConfig, budget: Budget, *, access_log: AccessLog | None = None) -> None:
         self.router = Router(config.domain)
         self.connections: set[Connection] = set()
-        self.configure(config)
-        self.loop = asyncio.get_running_loop()
-        self.now = self.loop.time()
-        self.budget = budget
-        self.access_log = access_log
+        self.gate: Quotas | None = None
         self.pools = AgentPools()
+        self.budget = budget
+        self.loop = asyncio.get_running_loop()
+        self._readers: list[ResponseReader] = []
+        self.quotas = Quotas(self)
+        self.configure(config)
+        self.pressure = Pressure(self)
+        self.pulse = Pulse(self)
+        self.now = self.loop.time()
+        self.access_log = access_log
         self.stats = Stats()
         self.rejects = RejectLog(logger)
         self.tunnels: set[Tunnelled] = set()
@@ -80,7 +89,6 @@ class Hub:
         self.on_budget: Callable[[], None] = _nothing
         self._id_prefix = secrets.token_hex(4).encode()
         self._ids = 0
-        self._readers: list[ResponseReader] = []
         self.reload: Callable[[], Awaitable[Reloaded]] = _no_settings
 
     def configure(self, config: HubConfig) -> None:
@@ -93,10 +101,25 @@ class Hub:
         self.idle_timeout = config.timeouts.idle
         self.http_limits = Limits(body=config.limits.body)
         self.pick = POLICIES[config.policy]
+        self._readers.clear()
+        self.budget.allow(config.limits.connections)
+        self.quotas.configure()
         self.router.serve_domain(config.domain)
         for connection in self.connections:
             # What became of the last head was decided by the old settings.
             connection.reader.forget()
+
+    def limits_for(self, agent_id: str) -> AgentLimits:
+        """What an agent may use: its own limits, and the hub's where it has none."""
+        return self.quotas.limits_of(agent_id)
+
+    def apply_limits(self, agent_id: str, given: LimitsLike) -> AgentLimits:
+        """Limit an agent from its next request on; returns what holds then. 0 means the hub's own setting.
+
+        Raises:
+            ValueError: one cannot be; the text names it.
+        """
+        return self.quotas.apply(agent_id, given)
 
     def next_id(self) -> bytes:
         """A request id: unique in this process, and with high probability among all."""

@@ -12,6 +12,7 @@ class Stats:
         "accept_pauses",
         "agents_attached",
         "agents_refused",
+        "buffer_pauses",
         "bytes_to_visitors",
         "connections",
         "connections_shed",
@@ -38,6 +39,7 @@ class Stats:
         self.upgrades = 0
         self.bytes_to_visitors = 0
         self.agents_attached = 0
+        self.buffer_pauses = 0
         self.reloads = self.reloads_failed = 0
         self.handovers = self.handovers_failed = 0
         self.agents_refused: defaultdict[str, int] = defaultdict(int)

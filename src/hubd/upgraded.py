@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tunnel.http1 import ResponseHead
 
 
-def switch(exchange: Exchange, response: ResponseHead) -> None:
+def switch(exchange: Exchange, response: ResponseHead, kind: type[Upgraded] | None = None) -> None:
     """Pass the agent's 101 on and join the visitor's connection to the stream.
 
     What the visitor sent behind its request was held until now.
@@ -21,13 +21,14 @@ def switch(exchange: Exchange, response: ResponseHead) -> None:
     Args:
         exchange: whose request asked for just this upgrade.
         response: the 101.
+        kind: what joins them.
     """
     front, stream = exchange.front, exchange.stream
     assert stream is not None
     exchange.started = exchange.over = True
     early = front.reader.take_rest()
     front.hand_over()
-    upgraded = Upgraded(exchange, switching_head(response) + exchange.reader.take_rest(), early)
+    upgraded = (kind or Upgraded)(exchange, switching_head(response) + exchange.reader.take_rest(), early)
     if front.eof:
         # It was told before the join, and is not told again.
         upgraded.visitor.eof_received()

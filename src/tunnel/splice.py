@@ -86,6 +86,8 @@ class Splice:
 
     __slots__ = ("_on_end", "left", "right")
 
+    side = SpliceSide
+
     def __init__(
         self,
         left: asyncio.Transport,
@@ -98,7 +100,7 @@ class Splice:
         on_end: Callable[[Splice], None] | None = None,
     ) -> None:
         self._on_end = on_end
-        self.left, self.right = SpliceSide(self, left), SpliceSide(self, right)
+        self.left, self.right = self.side(self, left), self.side(self, right)
         self.left.other, self.right.other = self.right, self.left
         for side, rest in ((self.left, to_right), (self.right, to_left)):
             side.received = len(rest)

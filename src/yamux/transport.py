@@ -96,6 +96,16 @@ class StreamTransport(asyncio.Transport):
         """Whether the peer has answered the SYN, by ACK, FIN or RST."""
         return self._stream.state not in UNANSWERED
 
+    @property
+    def unread(self) -> int:
+        """Bytes that have come and wait for reading to resume."""
+        return sum(map(len, self._inbox)) if self._inbox else 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the protocol has been asked to write no more for now."""
+        return self._write_paused
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``stream_id`` and ``session``; everything else is asked of the carrier."""
         if name == "stream_id":
