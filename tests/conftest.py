@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+
+# Private keys the tests write must not be readable by everybody, or nobody takes them.
+os.umask(0o027)
 
 # Deadlines measure the machine, not the code, and a shared machine is slow at times.
 settings.register_profile("default", deadline=None)

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from hubd import tokencommands
+from hubd import initcommand, tokencommands
 from hubd.config import HubConfig
 from tunnel import logs
 from tunnel.allocator import keep_buffers
@@ -28,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(tokencommands.app)
+app.command()(initcommand.init)
 
 # Flags whose setting is not called as they are.
 _KEYS = {

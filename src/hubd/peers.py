@@ -82,10 +82,13 @@ def probe(transport: asyncio.BaseTransport) -> None:
 
 
 def note_server_name(context: ssl.SSLContext) -> None:
-    """Have every handshake of this context remember the server name it asked for."""
+    """Have every handshake of this context remember the server name it asked for, beside what it does already."""
+    before = context.sni_callback
 
-    def remember(connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+    def remember(connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, asked: ssl.SSLContext) -> None:
         connection.hub_server_name = name  # type: ignore[union-attr]
+        if before is not None:
+            before(connection, name, asked)  # type: ignore[arg-type]
 
     context.sni_callback = remember
 

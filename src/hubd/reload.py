@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hubd.accesslog import AccessLog
 from hubd.config import HubConfig
 from hubd.doors import tls_context
+from hubd.identity.desk import load_authorities
 from hubd.listeners import ListenError
 from tunnel.settings import Loaded, SettingsError
 
@@ -98,6 +99,7 @@ class Reloader:
         result = Reloaded([key for key in changed if is_live(key)], [key for key in changed if not is_live(key)])
         new = merged(old, loaded.value)
         context, print_ = self._check_certificate(new, result)
+        authorities = load_authorities(new)
         log = self._check_access_log(new)
         # Nothing below fails.
         self._loaded = loaded
@@ -105,6 +107,7 @@ class Reloader:
         if old.log_level != new.log_level:
             logging.getLogger().setLevel(new.log_level.upper())
         app.use_access_log(log)
+        app.identity.trust(authorities)
         if context is not None and app.doors is not None and "tls_listen" in app.doors.ports:
             await app.doors.ports["tls_listen"].present(context)
             self._certificate = print_

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from carrier_api import renew_server_contexts
 from hubd.identity.agents import AgentGate
 from hubd.identity.certificates import Authorities
 from hubd.identity.failures import Failures
@@ -43,19 +44,17 @@ class Identity:
         self.agents = AgentGate(
             self.tokens, Failures(hub.loop.time), open_to_all=config.dev, plain=config.insecure_plain_agents
         )
-        try:
-            self.reload_authorities()
-        except ValueError as exc:
-            raise ListenError(f"TLS: {exc}") from exc
+        self.trust(load_authorities(config))
 
-    def reload_authorities(self) -> None:
-        """Read the files of authorities again; what was read before stays if one cannot be.
+    def trust(self, authorities: Authorities | None) -> None:
+        """Take certificates of these authorities from now on, and read renewed files for the carriers' listeners.
 
-        Raises:
-            ValueError: one line with the file.
+        Args:
+            authorities: from `load_authorities`.
         """
-        config = self._hub.config
-        self.agents.authorities = _agents_authorities(config)
+        self.agents.authorities = authorities
+        for fault in renew_server_contexts():
+            logger.error("TLS: %s", fault)
 
     def poll(self) -> None:
         """Once a second: see what expired and what other processes revoked."""
@@ -87,7 +86,15 @@ class Identity:
         return evicted
 
 
-def _agents_authorities(config: HubConfig) -> Authorities | None:
+def load_authorities(config: HubConfig) -> Authorities | None:
+    """Who signs agents' certificates, as the settings say; None if agents have none.
+
+    Raises:
+        ListenError: a file cannot be used.
+    """
     if not config.auth.agent_certificates or config.tls is None or config.tls.client_ca is None:
         return None
-    return Authorities(config.tls.client_ca)
+    try:
+        return Authorities(config.tls.client_ca)
+    except ValueError as exc:
+        raise ListenError(f"TLS: {exc}") from exc

@@ -17,7 +17,7 @@ from carrier_api.hooks import PROJECT, CarrierHooks, hookimpl, hookspec
 from carrier_api.raw import RAW_FRAMING, RawFraming, RawOffer, RawUpgrade
 from carrier_api.registry import GROUP, PluginRow, Registry
 from carrier_api.sockets import SocketListener, dial_tcp, is_loopback, listen_tcp, parse_url, tune, tuned
-from carrier_api.tls import client_context, server_context
+from carrier_api.tls import client_context, renew_server_contexts, server_context
 
 __all__ = [
     "GROUP",
@@ -37,6 +37,7 @@ __all__ = [
     "is_loopback",
     "listen_tcp",
     "parse_url",
+    "renew_server_contexts",
     "server_context",
     "tune",
     "tuned",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import ssl
+import stat
+import weakref
 
 from yamux.carrier import TlsOptions
 
@@ -27,17 +29,61 @@ def client_context(options: TlsOptions) -> ssl.SSLContext:
     return _client_context(options, tuple(_stamp(path) for path in files))
 
 
+class ServerContext(ssl.SSLContext):
+    """A context for listening whose files can be read again while its listener goes on.
+
+    Attributes:
+        files: what it was made of.
+        successor: what new connections get, once the files were read again.
+    """
+
+    files: TlsOptions
+    successor: ssl.SSLContext | None = None
+
+
 def server_context(options: TlsOptions) -> ssl.SSLContext:
     """TLS >= 1.2 with `cert_file`; with `ca_file` clients must show a certificate of those authorities.
 
-    Not cached: whoever listens decides when to read renewed files.
+    Not cached: whoever listens decides when to read renewed files. `renew_server_contexts` does so for all of them.
 
     Raises:
-        ValueError: no certificate named, or a file is missing, unreadable or not PEM.
+        ValueError: no certificate named, or a file is missing, unreadable, not PEM, or a key that everybody can read.
     """
+    context = _server_context(options)
+    context.sni_callback = _present_successor
+    _serving.add(context)
+    return context
+
+
+def renew_server_contexts() -> list[str]:
+    """Read the files of all contexts for listening again: connections from now on get what is there now.
+
+    Returns what is wrong, one line each; where there is something, the context goes on with what it had.
+    """
+    faults = []
+    for context in list(_serving):
+        try:
+            context.successor = _server_context(context.files)
+        except ValueError as exc:
+            faults.append(str(exc))
+    return list(dict.fromkeys(faults))
+
+
+_serving: weakref.WeakSet[ServerContext] = weakref.WeakSet()
+
+
+def _present_successor(connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+    """Called for every handshake, with or without a server name."""
+    assert isinstance(context, ServerContext)
+    if context.successor is not None:
+        connection.context = context.successor
+
+
+def _server_context(options: TlsOptions) -> ServerContext:
     if options.cert_file is None:
         raise ValueError("listening with TLS needs a certificate file")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
+    context.files = options
     _harden(context)
     _load_chain(context, options)
     if options.ca_file is not None:
@@ -82,11 +128,20 @@ def _load_chain(context: ssl.SSLContext, options: TlsOptions) -> None:
     for path in filter(None, (options.cert_file, options.key_file)):
         if not os.access(path, os.R_OK):
             raise ValueError(f"cannot read TLS file {path}")
+    _check_private(options.key_file or options.cert_file)
     try:
         # An encrypted key would make OpenSSL ask on the terminal and block the loop.
         context.load_cert_chain(options.cert_file, options.key_file, password=_no_password)
     except OSError as exc:
         raise ValueError(f"cannot use certificate {options.cert_file}: {_why(exc)}") from exc
+
+
+def _check_private(path: str) -> None:
+    """Raise ValueError for a private key that everybody on the machine can read. A group may: distributions have one
+    for those that serve TLS."""
+    mode = os.stat(path).st_mode
+    if stat.S_ISREG(mode) and mode & 0o007:
+        raise ValueError(f"others may read the private key {path} (mode {mode & 0o777:04o}); run: chmod o= {path}")
 
 
 def _no_password() -> str:

@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 from carrier_api import tls
-from carrier_api.tls import client_context, server_context
+from carrier_api.tls import client_context, renew_server_contexts, server_context
 from yamux.carrier import TlsOptions
 
 if TYPE_CHECKING:
@@ -305,3 +305,43 @@ def test_a_server_needs_a_certificate(certificates: Certificates) -> None:
     for options in (TlsOptions(), TlsOptions(ca_file=certificates.authority)):
         with pytest.raises(ValueError, match=r"\Alistening with TLS needs a certificate file\Z"):
             server_context(options)
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o644, 0o602])
+def test_a_private_key_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "own.pem"
+    trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(path))
+    path.chmod(mode)
+    for make in (server_context, client_context):
+        with pytest.raises(
+            ValueError, match=rf"others may read the private key .* \(mode {mode:04o}\); run: chmod o= "
+        ):
+            make(TlsOptions(cert_file=str(path)))
+    path.chmod(0o640)
+    server_context(TlsOptions(cert_file=str(path)))
+
+
+def test_renewed_files_are_presented_without_a_new_listener(tmp_path: Path) -> None:
+    first, second = trustme.CA(), trustme.CA()
+    path, ca = tmp_path / "own.pem", tmp_path / "ca.pem"
+
+    def install(authority: trustme.CA) -> None:
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(path))
+        authority.cert_pem.write_to_path(str(ca))
+
+    install(first)
+    server = server_context(TlsOptions(cert_file=str(path), ca_file=str(ca)))
+    install(second)
+    client = ssl.create_default_context(cafile=str(ca))
+    client.load_cert_chain(path)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(client, server)
+    assert renew_server_contexts() == []
+    near, far = shake_hands(client, server)
+    near.write(b"x")
+    assert far.read(1) == b"x"
+    assert far.getpeercert(binary_form=True), "the authorities of clients are the new ones as well"
+    path.write_text("rubbish")
+    (fault,) = renew_server_contexts()
+    assert fault.startswith(f"cannot use certificate {path}")
+    shake_hands(client, server)
