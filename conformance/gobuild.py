@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "conformance" / "go"
 BUILD = ROOT / ".build" / "go"
-NAMES = ("seedserver", "seedhub", "seedagent", "yamuxpeer")
+NAMES = ("seedserver", "seedhub", "seedagent", "yamuxpeer", "linepeer")
 
 # A cold build downloads the modules and compiles gin: half a minute on two idle cores, so this is for slow networks.
 BUILD_TIMEOUT = 600.0

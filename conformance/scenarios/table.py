@@ -145,6 +145,29 @@ Run: `make interop`, or `python -m pytest conformance/scenarios` for these alone
 """
 
 
+_TAIL = """
+## Peers by other authors
+
+`conformance/peers` holds live sessions, in both roles, with libp2p's go-yamux v5.1.0; with `YAMUX_PEERS=go,rust,js` (needs
+cargo and npm) also with the Rust crate yamux 0.14.0 and with @chainsafe/libp2p-yamux 7.0.4: echo, bulk each way, one byte
+at a time, half close, resets from both sides, 200 streams at once, 2,000 in turn, streams they open, pings, stalled
+streams, frames of 1 MiB, acknowledgements that come late or never, and the session's end. What they do differently:
+
+| | reference | go-yamux | rust-yamux | js |
+| --- | --- | --- | --- | --- |
+| acknowledges | at accept | at accept | with its first frame | with its first frame |
+| opens with | an update | an update | data | an update |
+| ends and resets by | an update | an update | an empty Data frame | an update |
+| largest Data frame | all the credit | 64 KiB | 16 KiB, or as set | 64 KiB |
+| pings of its own | keepalive | at the start, every 30 s | at the start, every 10 s | at the start |
+| GoAway(0) | refuses opens | ends the session | ends the session | ends the session |
+| too many streams | RST | RST above 1,000 | ends the session at 512 | RST above 1,000 |
+
+So ours acknowledges at once, says GoAway last, sends one pong a ping, and gives an open that carried data all the time
+its answer needs. `max_outbound_streams` keeps within rust-yamux's 512 where that is what may be at the far end.
+"""
+
+
 def page(results: Results) -> str:
     """Return the text of docs/conformance.md."""
     rows = []
@@ -154,7 +177,7 @@ def page(results: Results) -> str:
         tests = ", ".join(f"`{name.removeprefix(f'test_s{number:02}_')}`" for name in names)
         cases = sum(results.counts.get(number, Counter()).values())
         rows.append(f"| s{number:02} | {title} | {tests} | {cases} | {results.result(number)} |\n")
-    return _HEAD + "".join(rows) + f"\n{results.lines()[-1]}.\n"
+    return _HEAD + "".join(rows) + f"\n{results.lines()[-1]}.\n" + _TAIL
 
 
 class _Collector:

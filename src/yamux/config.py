@@ -36,6 +36,10 @@ class Config:
     max_inbound_streams: int = 1000
     """Streams the peer may hold open at a time. go-yamux's figure; each is owed 256 KiB from its SYN on."""
 
+    max_outbound_streams: int = MAX_U32
+    """Streams this side holds open at a time. No limit by default: the reference has none, go-yamux resets what exceeds
+    its 1000. 512 is what keeps rust-yamux from ending the session."""
+
     max_frame: int = 64 * 1024
     """Largest body sent in one frame. Beyond 64 KiB throughput gains nothing; rust-yamux refuses more than 1 MiB."""
 
@@ -50,10 +54,11 @@ class Config:
 
     stream_open_timeout: float = 75.0
     """Seconds until an opened stream that the peer neither acknowledged nor sent anything on is reset. The reference's
-    figure."""
+    figure. One that has carried data of ours is left alone: rust-yamux and js acknowledge with their first answer, which
+    a request may have to wait for; once we have ended it, ``stream_close_timeout`` counts."""
 
     open_timeout_ends_session: bool = False
-    """End the whole session then, as the reference does, instead of that one stream."""
+    """End the whole session then, as the reference does, instead of that one stream; data sent makes no difference."""
 
     accept_timeout: float = 60.0
     """Seconds until an inbound stream nobody accepted is reset: under the 75 s after which a reference opener would end
@@ -85,7 +90,7 @@ class Config:
             raise ValueError(f"stream_window must be between {INITIAL_WINDOW} and {MAX_U32}, got {self.stream_window}")
         if not self.stream_window <= self.max_stream_window <= MAX_U32:
             raise ValueError(f"max_stream_window must be between stream_window and {MAX_U32}")
-        for name in ("accept_backlog", "max_unacked", "max_inbound_streams", "shared_frame"):
+        for name in ("accept_backlog", "max_unacked", "max_inbound_streams", "max_outbound_streams", "shared_frame"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.max_frame < self.shared_frame:

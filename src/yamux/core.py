@@ -27,7 +27,6 @@ from .outbox import Outbox
 from .streamstate import (
     ANSWERED_ENDED,
     ENDED,
-    LOCAL_ENDED,
     MOVES,
     NOTHING,
     OVER,
@@ -44,6 +43,7 @@ from .streamstate import (
     Input,
     Outcome,
 )
+from .sweep import overdue
 
 LAST_ID: Final = 0xFFFF_FFFD
 
@@ -105,12 +105,17 @@ class Core:
     @property
     def can_open(self) -> bool:
         """Whether ``open_stream`` would succeed now."""
-        return self.unacked < self.config.max_unacked and self._takes_opens
+        return not self._no_place and self._takes_opens
 
     @property
     def is_full(self) -> bool:
-        """Whether an open only has to wait until the peer has answered another."""
-        return self.unacked >= self.config.max_unacked and self._takes_opens
+        """Whether an open only has to wait until another was answered or has ended."""
+        return self._no_place and self._takes_opens
+
+    @property
+    def _no_place(self) -> bool:
+        config = self.config
+        return self.unacked >= config.max_unacked or len(self.streams) - self.inbound >= config.max_outbound_streams
 
     def open_stream(self) -> CoreStream:
         """Open a stream; its SYN leaves with the next ``data_to_send`` and data may follow at once.
@@ -126,6 +131,8 @@ class Core:
         config = self.config
         if self.unacked >= config.max_unacked:
             raise StreamLimit(f"{self.unacked} opened streams wait for the peer's answer")
+        if len(self.streams) - self.inbound >= config.max_outbound_streams:
+            raise StreamLimit(f"{config.max_outbound_streams} streams opened here are open")
         stream_id = self._next_id
         if stream_id > LAST_ID:
             raise StreamLimit("all stream ids of this session are used up")
@@ -272,12 +279,12 @@ class Core:
         stream.state, outcome, stream.readable, answered, accepted, over = move
         if answered:
             self.unacked -= 1
-            if self.report_answers:
-                self._events.append(StreamAnswered(stream))
         elif accepted:
             self.unaccepted -= 1
         if over:
             self._forget(stream)
+        if (answered or over) and self.report_answers and stream.local:
+            self._events.append(StreamAnswered(stream))
         return outcome
 
     def _fin_sent(self, stream: CoreStream) -> None:
@@ -363,31 +370,13 @@ class Core:
         return changed
 
     def _sweep_streams(self) -> None:
-        config = self.config
         for stream in list(self.streams.values()):
-            state = stream.state
-            if state in UNACCEPTED:
-                limit, message = config.accept_timeout, "nobody accepted it in time"
-            elif state in UNANSWERED:
-                limit, message = config.stream_open_timeout, "the peer did not answer its SYN in time"
-            elif state is LOCAL_ENDED or stream.ending:
-                limit, message = config.stream_close_timeout, "the peer did not end it in time"
-            else:
-                continue
-            if self._has_moved(stream) and state not in UNACCEPTED:
-                stream.since = self._sweep
-            # The sweep under way when the wait began does not count: never early, at most one sweep late.
-            elif (self._sweep - stream.since - 1) * self._sweep_every >= limit:
-                if state in UNANSWERED and config.open_timeout_ends_session:
+            message = overdue(stream, self.config, self._sweep, self._sweep_every)
+            if message is not None:
+                if stream.state in UNANSWERED and self.config.open_timeout_ends_session:
                     self._fail(SessionClosed(f"stream {stream.id}: {message}"))
                     return
                 self._reset_here(stream, f"stream {stream.id} was reset: {message}")
-
-    def _has_moved(self, stream: CoreStream) -> bool:
-        """Whether data that somebody takes, or credit, has come since the last look."""
-        before = stream.moved
-        stream.moved = stream.bytes_out + stream.send_credit + (0 if stream.deaf else stream.bytes_in)
-        return stream.moved != before
 
     def _fail(self, error: YamuxError) -> None:
         if self.error is None:

@@ -30,7 +30,7 @@ class StreamOpened:
 
 @dataclass(slots=True)
 class StreamAnswered:
-    """A stream opened here was answered or dropped: a place for another open is free.
+    """A stream opened here was answered, dropped or has ended: a place for another open may be free.
 
     Told only while the core's ``report_answers`` is set, by somebody who waits for a place.
     """

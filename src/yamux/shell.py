@@ -214,6 +214,8 @@ class SessionShell(asyncio.Protocol):
                     core_stream.owner._drained()
         if self._finishing:
             self._finishing = [stream for stream in self._finishing if not stream._finished()]
+        if core.report_answers:
+            self._dispatch(core.take_events())
         if core.error is not None:
             self._end(transport)
         elif core.has_output:

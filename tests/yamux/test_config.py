@@ -20,6 +20,7 @@ from yamux import Config
         {"keepalive_interval": -1},
         {"keepalive_timeout": 0},
         {"stream_open_timeout": 0},
+        {"max_outbound_streams": 0},
         {"accept_timeout": -1},
         {"stream_close_timeout": 0},
     ],

@@ -113,6 +113,28 @@ def test_opens_the_peer_never_accepts_come_free_at_the_open_timeout(client: bool
 
 
 @roles
+def test_an_open_that_carried_data_waits_for_a_lazy_acknowledgement(client: bool) -> None:
+    """rust-yamux and js acknowledge with their first answer, which a request may have to wait for."""
+    lone = Lone(client=client, config=Config(keepalive_interval=0))
+    stream, asked = lone.core.open_stream(), lone.core.open_stream()
+    for one in (stream, asked):
+        lone.core.send_data(one, b"a long poll")
+    lone.core.end_stream(asked)
+    lone.core.data_to_send()
+    events = []
+    while lone.clock.now < 1000 + 290:
+        lone.clock.advance(5)
+        events += lone.core.handle_timeout()
+    assert events == []
+    while lone.clock.now < 1000 + 320:
+        lone.clock.advance(5)
+        events += lone.core.handle_timeout()
+    assert names(events) == ["StreamDropped"]
+    assert asked.state is State.RESET, "nothing came for the close timeout after our end"
+    assert stream.state is State.SYN_SENT
+
+
+@roles
 def test_the_open_timeout_may_end_the_session(client: bool) -> None:
     lone = Lone(client=client, config=Config(open_timeout_ends_session=True, keepalive_interval=0))
     lone.core.open_stream()

@@ -147,6 +147,34 @@ async def test_an_open_beyond_the_limit_waits_for_an_answer(client: bool) -> Non
 
 
 @roles
+@pytest.mark.parametrize("our_end_comes_last", [False, True])
+async def test_an_open_beyond_the_most_open_streams_waits_for_an_end(client: bool, our_end_comes_last: bool) -> None:
+    async with against_raw(client=client, config=Config(max_outbound_streams=2, keepalive_interval=0)) as (
+        session,
+        peer,
+    ):
+        first, second = await session.open(), await session.open()
+        peer.send(ack(first.id), ack(second.id))
+        await second.wait_established()
+        with pytest.raises(StreamLimit, match="2 streams opened here are open"):
+            session.open_stream(asyncio.Protocol())
+        waiting = asyncio.create_task(session.open())
+        await turns()
+        assert not waiting.done()
+        if our_end_comes_last:
+            peer.send(fin(first.id))
+            await first.read()
+            assert not waiting.done()
+            first.write_eof()
+        else:
+            first.write_eof()
+            await turns()
+            peer.send(fin(first.id))
+        assert (await waiting).id == second.id + 2
+        assert session.num_streams == 2
+
+
+@roles
 @pytest.mark.parametrize("way", ["abort", "cut", "eof", "peer's fault", "go away 1"])
 async def test_the_end_wakes_everybody(client: bool, way: str) -> None:
     async with against_raw(client=client, config=Config(max_unacked=1, keepalive_interval=0)) as (session, peer):
