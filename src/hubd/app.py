@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable
-from typing import Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from carrier_api import Registry
 from hubd.accesslog import AccessLog
+from hubd.admin.address import FindAddresses, addresses_of
 from hubd.applicant import Authorize
 from hubd.attach import AttachDesk
 from hubd.budget import Budget, raise_limit
@@ -19,6 +21,10 @@ from hubd.identity.desk import Identity
 from hubd.listeners import ListenError
 from hubd.state import Hub
 from hubd.store import Database, StoreError
+
+if TYPE_CHECKING:
+    from hubd.admin.api import Api
+    from hubd.admin.caller import AuthenticateAdmin
 
 logger = logging.getLogger("hubd")
 
@@ -45,10 +51,13 @@ class App:
         config: checked settings.
         registry: carriers; the installed ones by default.
         authorize: who may attach; by default who has a token or a certificate, and anybody with ``dev``.
+        authenticate: knows the bearer tokens of the management API; by default those that are the hub's admin tokens.
+        admin: finds out where that API listens, at the time; by default the settings say, and nowhere if they do not.
 
     Attributes:
         hub: shared state; set by `start`.
         identity: tokens and certificates; set by `start`.
+        api: the management API; None if it listens nowhere.
         parts: what serves beside the proxy; started after the listeners, stopped last. Only one process can have them.
     """
 
@@ -57,12 +66,20 @@ class App:
     identity: Identity
 
     def __init__(
-        self, config: HubConfig, *, registry: Registry | None = None, authorize: Authorize | None = None
+        self,
+        config: HubConfig,
+        *,
+        registry: Registry | None = None,
+        authorize: Authorize | None = None,
+        authenticate: AuthenticateAdmin | None = None,
+        admin: FindAddresses | None = None,
     ) -> None:
         self.config = config
-        self._registry = Registry.load() if registry is None else registry
+        self.registry = Registry.load() if registry is None else registry
         self._authorize = authorize
-        self._database: Database | None = None
+        self._authenticate = authenticate
+        self._admin = admin
+        self.api: Api | None = None
         self.doors: Doors | None = None
         self.parts: list[Part] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,38 +95,60 @@ class App:
                 served; nothing is left open then.
         """
         config = self.config
-        for line in self._registry.failures:
+        for line in self.registry.failures:
             logger.warning(line)
         try:
             access_log = AccessLog(config.access_log) if config.access_log is not None else None
         except OSError as exc:
             raise ListenError(f"cannot write the access log {config.access_log}: {exc.strerror}") from exc
-        hub = self.hub = Hub(config, Budget(raise_limit()), access_log=access_log)
-        doors = self.doors = Doors(hub, self._registry)
+        try:
+            database = Database(config.store_path)
+        except StoreError as exc:
+            if access_log is not None:
+                access_log.close()
+            raise ListenError(f"{exc} (setting store.path)") from exc
+        hub = self.hub = Hub(config, Budget(raise_limit()), access_log=access_log, database=database)
+        doors = self.doors = Doors(hub, self.registry)
         hub.on_budget = doors.budget_moved
         hub.pools.expect(expected, hub.now + AGENTS_SECONDS)
         try:
-            self._database = Database(config.store_path)
-            self.identity = Identity(hub, self._database)
-            self.desk = hub.desk = AttachDesk(hub, self._registry.upgrades(), self._authorize or self.identity.agents)
+            self.identity = Identity(hub, database)
+            self.desk = hub.desk = AttachDesk(hub, self.registry.upgrades(), self._authorize or self.identity.agents)
             await doors.open()
+            self._add_api()
             await self.start_parts()
-        except BaseException as exc:
+        except BaseException:
             await self.stop_parts()
             doors.close()
             self._close_files()
-            if isinstance(exc, StoreError):
-                raise ListenError(f"{exc} (setting store.path)") from exc
             raise
         self._own(self._sweep())
         self._own(hub.pulse.run())
         if access_log is not None:
             self._own(access_log.run())
 
+    def _add_api(self) -> None:
+        """Make the management API one of the parts, if it listens anywhere. Without it gRPC is not loaded."""
+        listen = self.config.admin.listen
+        find = self._admin
+        if find is None:
+            if not listen:
+                return
+            find = partial(addresses_of, listen)
+        from hubd.admin.api import Api, admin_tokens
+
+        self.api = Api(self, find, self._authenticate or admin_tokens(self.identity.tokens))
+        self.parts.append(self.api)
+
     @property
     def urls(self) -> list[str]:
         """Where the hub listens."""
         return self.doors.urls if self.doors is not None else []
+
+    @property
+    def admin_addresses(self) -> list[str]:
+        """Where the management API listens."""
+        return self.api.addresses if self.api is not None else []
 
     async def start_parts(self) -> None:
         """Start what serves beside the proxy.
@@ -173,12 +212,18 @@ class App:
         hub.draining = True
         if self.doors is not None:
             self.doors.close()
+        if self.api is not None:
+            await self.api.leave()
         for front in list(hub.connections):
             front.drain()
-        for entry in hub.pools.sessions():
-            entry.session.go_away()
+        # Who follows in this process's place has the agents' requests waiting already.
+        hub.leaving.drain_all(grace, "the hub stops", at_once=hub.heir is not None)
         end = hub.loop.time() + grace
-        while (hub.active or hub.connections) and hub.loop.time() < end and not (cut is not None and cut.is_set()):
+        while (
+            (hub.active or hub.connections or hub.leaving.untold)
+            and hub.loop.time() < end
+            and not (cut is not None and cut.is_set())
+        ):
             await asyncio.sleep(DRAIN_POLL)
             for front in list(hub.connections):
                 front.drain()
@@ -189,6 +234,7 @@ class App:
             front.abort()
         for tunnel in list(hub.tunnels):
             tunnel.abort()
+        hub.leaving.close()
         await self.desk.close(0.0 if left or (cut is not None and cut.is_set()) else LAST_GRACE)
         await self.stop_parts()
         await self._end_tasks()
@@ -201,8 +247,7 @@ class App:
     def _close_files(self) -> None:
         if self.hub.access_log is not None:
             self.hub.access_log.close()
-        if self._database is not None:
-            self._database.close()
+        self.hub.database.close()
 
     async def _end_tasks(self) -> None:
         tasks = list(self._tasks)
@@ -220,4 +265,5 @@ def how_to_use(app: App) -> str:
         "Any local agent may attach (--dev). Start one, then visit its target through the hub:\n"
         f"  agentd run --hub {hub.replace('http', 'ws', 1)} --id demo --target http://127.0.0.1:8881\n"
         f'  curl "{hub}/api/v1/proxy/demo/hello"'
+        + (f"\nManage it:\n  tunnelctl --hub {app.admin_addresses[0]} sessions list" if app.admin_addresses else "")
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from carrier_api import tune
 from hubd.applicant import AttachDenied, AttachRequest, Authorize, Grant, read_request
 from hubd.reasons import (
     ATTACH_BUSY,
+    ATTACH_DENIED,
     ATTACH_TIMEOUT,
     HUB_DRAINING,
     NOT_FOUND,
@@ -47,6 +49,7 @@ PROMPT_SESSION = dataclasses.replace(SESSION, max_unacked=MAX_STREAMS)
 CHURN_LIMIT = 200
 CHURN_SECONDS = 10.0
 CLOSE_GRACE = 5.0
+CONTROL_GRACE = 0.5
 # Programs on gorilla/websocket lose what they read together with the 101. They read it at once, so a twentieth of a
 # second is enough; where the network delivers both together all the same, the ping that proves the session is repeated.
 QUIET_AFTER_101 = 0.05
@@ -55,6 +58,8 @@ PROOF_TRIES = 3
 # To enrol is one call. More agents at the same time than a rack has are turned away.
 GUEST_SECONDS = 30.0
 MAX_GUESTS = 64
+# Seconds a denied agent is asked to stay away at most: allowed again, it should be back before people wonder.
+MAX_RETRY_AFTER = 60.0
 
 _SERVER = (b"Tunnel-Hub", b"hubd/" + VERSION.encode())
 
@@ -116,6 +121,7 @@ class AttachDesk:
         try:
             async with asyncio.timeout(self._hub.timeouts.attach):
                 grant = await self._authorize(request)
+            self._admit(request.agent_id)
         except AttachDenied as exc:
             extra = b"WWW-Authenticate: Bearer\r\n" if exc.reason.status == 401 else b""
             self._refuse(front, head, exc.reason, request, extra)
@@ -129,6 +135,12 @@ class AttachDesk:
                 self._refuse(front, head, TOO_MANY_SESSIONS, request)
             elif not front.gone:
                 self._start(front, request, accepted, grant)
+
+    def _admit(self, agent_id: str) -> None:
+        """Raises AttachDenied for an agent that is denied. After authorization: strangers learn nothing of it."""
+        left = self._hub.agents.denied_for(agent_id)
+        if left is not None:
+            raise AttachDenied(dataclasses.replace(ATTACH_DENIED, retry_after=math.ceil(min(left, MAX_RETRY_AFTER))))
 
     def _refuse(
         self,
@@ -162,6 +174,7 @@ class AttachDesk:
             stream_factory=lambda: RefusedStream(lambda: churn.note(session)),
             on_close=lambda _: self._ended(entry),
         )
+        name = accepted.token.decode()
         entry = AgentSession(
             request.agent_id,
             session,
@@ -173,6 +186,8 @@ class AttachDesk:
             ready=request.instance is not None,
             token_id=grant.token_id,
             joining=grant.joining,
+            id=hub.ids.next(),
+            carrier=name,
         )
         transport.write(encode_101(accepted.token, [*accepted.headers, _SERVER]))
         accepted.framing.start(transport, session, leftover)
@@ -181,9 +196,11 @@ class AttachDesk:
         if entry.joining:
             self._welcome(entry)
             return
+        entry.epoch = hub.agents.attached(entry.agent_id)
+        hub.roster.add(entry)
         replaced = hub.pools.add(entry)
         hub.stats.agents_attached += 1
-        in_service = _InService(request, accepted.token.decode(), replaces=replaced is not None)
+        in_service = _InService(request, name, entry.id, replaces=replaced is not None)
         if entry.ready:
             in_service.tell()
             return
@@ -228,10 +245,13 @@ class AttachDesk:
         hub.budget.agents -= 1
         hub.on_budget()
         why = entry.session.close_reason
+        hub.roster.end(entry, str(why) if why is not None else "")
+        hub.agents.seen(entry.agent_id)
         logger.info(
             "agent detached",
             extra={
                 "agent": entry.agent_id,
+                "session": entry.id,
                 "instance": entry.instance or "",
                 "peer": entry.peer,
                 "seconds": round(hub.loop.time() - entry.attached_at, 1),
@@ -244,7 +264,9 @@ class AttachDesk:
         for entry in self._hub.pools.draining:
             if entry.active == 0 and not entry.closing:
                 entry.closing = True
-                task = self._hub.loop.create_task(entry.session.close(CLOSE_GRACE))
+                # Nothing is left but, with some agents, the control stream, which has no end of its own.
+                grace = CONTROL_GRACE if entry.controlled else CLOSE_GRACE
+                task = self._hub.loop.create_task(entry.session.close(grace))
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
 
@@ -270,6 +292,7 @@ class _InService:
 
     request: AttachRequest
     upgrade: str
+    session: str
     replaces: bool
 
     def tell(self) -> None:
@@ -279,6 +302,7 @@ class _InService:
             "agent attached",
             extra={
                 "agent": request.agent_id,
+                "session": self.session,
                 "instance": request.instance or "",
                 "peer": request.peer,
                 "version": request.version,

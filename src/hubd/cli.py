@@ -36,6 +36,8 @@ _KEYS = {
     "tls_key": "tls.key",
     "tls_client_ca": "tls.client_ca",
     "carrier": "carriers",
+    "admin": "admin.listen",
+    "store": "store.path",
 }
 _FLAG_NAMES = {key: "--" + flag.replace("_", "-") for flag, key in _KEYS.items()}
 
@@ -65,6 +67,11 @@ def serve(
     insecure_plain_visitors: Annotated[
         bool, typer.Option("--insecure-plain-visitors", help="Serve visitors of other machines without TLS.")
     ] = False,
+    admin: Annotated[
+        list[str] | None, typer.Option(help="unix:/PATH or HOST:PORT for the management API. Repeatable.")
+    ] = None,
+    store: Annotated[Path | None, typer.Option(help="File for what is remembered over a restart.")] = None,
+    id: Annotated[str | None, typer.Option("--id", help="Name of this hub (the machine's).")] = None,
     domain: Annotated[str | None, typer.Option(help="Serve agents at ID.DOMAIN as well.")] = None,
     policy: Annotated[str | None, typer.Option(help="least-streams, random or round-robin.")] = None,
     access_log: Annotated[str | None, typer.Option(help="File for the access log, - for standard output.")] = None,

@@ -5,16 +5,19 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from hubd.admin.address import AdminAddress
 from hubd.headers import Networks
 from hubd.pick import POLICIES
 from hubd.rates import LEAST_FLOW
 from tunnel.settings import ByteSize, Duration, HostPort, Section
 
+_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _DOMAIN = re.compile(r"(?=.{1,240}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 
 
@@ -127,9 +130,55 @@ class Store(Section):
     """The file; by default in memory with ``dev``, else ``hub.db`` in ``$STATE_DIRECTORY`` or /var/lib/hubd."""
 
 
+class AdminTls(Section):
+    """Certificate of the management API on TCP, PEM files; read again when they change."""
+
+    cert: Path
+    """Own certificate chain."""
+    key: Path | None = None
+    """Private key, if not in ``cert``."""
+
+
+class Admin(Section):
+    """The management API."""
+
+    listen: tuple[str, ...] | None = None
+    """``unix:/PATH`` or ``HOST:PORT``; by default a socket in the runtime directory, and nothing if it is empty."""
+    tls: AdminTls | None = None
+    """Needed on TCP."""
+    client_ca: Path | None = None
+    """Authorities of client certificates, which are then required on TCP."""
+    clients: dict[str, Literal["viewer", "operator", "admin"]] = Field(default_factory=dict)
+    """Role by name in a client's certificate (subject alternative or common name)."""
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for text in value or ():
+            AdminAddress.parse(text)
+        return value
+
+    @model_validator(mode="after")
+    def _safe(self) -> Admin:
+        tcp = next((text for text in self.listen or () if AdminAddress.parse(text).path is None), None)
+        if tcp is not None and self.tls is None:
+            raise ValueError(f"admin.listen {tcp} needs TLS: give admin.tls, or listen on unix:/PATH")
+        if self.clients and self.client_ca is None:
+            raise ValueError("admin.clients names client certificates: give admin.client_ca, which signs them")
+        return self
+
+
+def _own_name() -> str:
+    """The machine's name as an id."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:63].strip("._-")
+    return name or "hub"
+
+
 class HubConfig(Section):
     """All of ``hubd serve``."""
 
+    id: str = Field(default_factory=_own_name)
+    """Name of this hub in the management API; by default the machine's."""
     dev: bool = False
     """Let any agent attach. Loopback listeners only."""
     listen: HostPort | None = HostPort("127.0.0.1", 8882)
@@ -154,8 +203,16 @@ class HubConfig(Section):
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     store: Store = Store()
+    admin: Admin = Admin()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+
+    @field_validator("id")
+    @classmethod
+    def _id(cls, value: str) -> str:
+        if not _ID.fullmatch(value):
+            raise ValueError(f'{value!r} is not an id: letters, digits, ".", "_" and "-", at most 63 of them')
+        return value
 
     @property
     def store_path(self) -> Path | None:

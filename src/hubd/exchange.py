@@ -244,6 +244,8 @@ class Exchange(Sending):
     def _fail(self, reason: Reason) -> None:
         """The agent's side failed: tell the visitor, by an answer or by a cut."""
         self._pass_on()
+        if self.entry is not None:
+            self.entry.errors += 1
         self.give_up(reason)
         self.hub.stream_error(reason.code, reason.message, self.request_id.decode(), self.route.agent_id)
         if self.started:
@@ -283,6 +285,8 @@ class Exchange(Sending):
         return self.front.deadline
 
     def _time_out(self, reason: Reason) -> None:
+        if self.entry is not None:
+            self.entry.errors += 1
         self.give_up(reason)
         self.hub.stream_error(reason.code, reason.message, self.request_id.decode(), self.route.agent_id)
         if self.started or reason.status == 499:

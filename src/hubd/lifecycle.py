@@ -9,9 +9,11 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 
 from carrier_api import inherited
+from hubd.admin.address import AddressError, AdminAddress, addresses_of, default_address
 from hubd.app import App
 from hubd.applicant import Authorize
 from hubd.config import HubConfig
@@ -57,6 +59,7 @@ class Life:
         self._first, self._second = asyncio.Event(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._handing: asyncio.Task[None] | None = None
+        self._grace: float | None = None
 
     async def run(self, started: Callable[[App], None], channel: socket.socket | None) -> None:
         """Serve until a signal ends it.
@@ -80,6 +83,8 @@ class Life:
         if self._load is not None:
             self._reloader = Reloader(app, self._load)
             app.hub.reload = self._reloader.reload
+            app.hub.origins = self._reloader.origins
+        app.hub.exit = self._leave
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 20, 20)
@@ -122,6 +127,11 @@ class Life:
 
     def _on_stop(self) -> None:
         (self._second if self._first.is_set() else self._first).set()
+
+    def _leave(self, seconds: float) -> None:
+        """End as the first signal does, with a deadline of its own."""
+        self._grace = seconds
+        self._first.set()
 
     def _on_hangup(self) -> None:
         if self._reloader is not None and not self._first.is_set():
@@ -183,7 +193,8 @@ class Life:
         if app.hub.heir is None:
             self._notifier.stopping()
         logger.info("shutting down", extra={"exchanges": app.hub.active, "agents": len(app.hub.pools)})
-        await app.stop(app.hub.timeouts.drain, self._second)
+        grace = app.hub.timeouts.drain if self._grace is None else self._grace
+        await app.stop(grace, self._second)
         if app.hub.heir is not None:
             logger.info("handed over", extra={"pid": app.hub.heir.pid, "visitors": app.hub.heir.moved})
             app.hub.heir.channel.close()
@@ -215,8 +226,20 @@ async def serve(
     Raises:
         ListenError: it cannot start; one line for people.
     """
-    app = App(config, authorize=authorize)
+    app = App(config, authorize=authorize, admin=partial(admin_addresses, config, os.environ))
     await Life(app, load, Notifier(os.environ)).run(started, channel)
+
+
+def admin_addresses(config: HubConfig, environ: Mapping[str, str]) -> list[AdminAddress]:
+    """Where the settings want the management API; unless they say, a socket where tunnelctl looks for one."""
+    if config.admin.listen is not None:
+        return addresses_of(config.admin.listen)
+    address = config.listen or config.tls_listen
+    try:
+        return [default_address(environ, address.port if address is not None else 0)]
+    except AddressError as exc:
+        logger.warning("no management API: %s", exc)
+        return []
 
 
 def _announce(app: App) -> None:

@@ -53,6 +53,7 @@ ATTACH_INSECURE = Reason("attach_insecure", 403, "agents attach over TLS here: u
 ATTACH_TAKEN = Reason(
     "agent_taken", 409, "an agent of this name has enrolled already; ask for a join token that names it"
 )
+ATTACH_DENIED = Reason("agent_denied", 403, "this agent is denied at the moment; ask the hub's administrator")
 AGENT_LOST = Reason("agent_lost", 502, "the agent was lost before it answered")
 AGENT_RESET = Reason("agent_reset", 502, "the agent gave the request up")
 BAD_RESPONSE = Reason("bad_response", 502, "the agent's answer is not valid HTTP")
@@ -71,7 +72,7 @@ VISITOR_STALLED = Reason("visitor_stalled", 499, "the visitor does not read")
 
 TABLE = _table(
     BUFFERS_FULL, RATE_LIMITED, VISITOR_RATE_LIMITED, TOO_MANY_SESSIONS, AGENT_UNKNOWN, NOT_FOUND, AGENT_OFFLINE, AGENT_DRAINING, AGENT_BUSY, OVERLOADED, HUB_DRAINING, ATTACH_BUSY,
-    ATTACH_TIMEOUT, UNAUTHORIZED, ATTACH_LIMITED, ATTACH_INSECURE, ATTACH_TAKEN, AGENT_LOST, AGENT_RESET, BAD_RESPONSE, BAD_UPGRADE, TRUNCATED, RESPONSE_TIMEOUT,
+    ATTACH_TIMEOUT, UNAUTHORIZED, ATTACH_LIMITED, ATTACH_INSECURE, ATTACH_TAKEN, ATTACH_DENIED, AGENT_LOST, AGENT_RESET, BAD_RESPONSE, BAD_UPGRADE, TRUNCATED, RESPONSE_TIMEOUT,
     LOOP, HEADER_TIMEOUT, BODY_TIMEOUT, TRACE, MISDIRECTED, BAD_TARGET, BAD_PATH, VISITOR_LEFT,
     VISITOR_STALLED,
 )  # fmt: skip

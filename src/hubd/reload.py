@@ -71,6 +71,10 @@ class Reloader:
             self._loaded = self._load()
         return self._loaded
 
+    def origins(self) -> dict[str, str]:
+        """Where each setting came from, by dotted key. Reads files the first time."""
+        return self.settings.origins
+
     async def reload(self) -> Reloaded:
         """Read, check, and apply what can be applied. Never raises for what the settings say."""
         stats = self._app.hub.stats

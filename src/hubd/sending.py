@@ -158,6 +158,7 @@ class Sending(asyncio.Protocol):
             return False
         self.entry = entry
         entry.active += 1
+        entry.requests += 1
         held = self._held
         if not held:
             stream.write(request)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from hubd.reasons import AGENT_DRAINING, AGENT_OFFLINE, AGENT_UNKNOWN, Reason
@@ -38,24 +39,50 @@ class AgentSession:
         closing: it has been asked to close.
         ready: it may be sent streams; until then requests wait for it.
         raw_path: the agent takes percent-encoded paths in ``X-Proxy-Path``.
+        id: names it in the management API; never given twice.
+        carrier: upgrade token it came over.
+        connected: when it attached, in seconds since the epoch.
+        epoch: grows with every session of the agent.
         token_id: of the token it attached with, "" for none.
+        requests: exchanges begun on it.
+        errors: of them, those that failed between visitor and target.
+        controlled: it has an open control stream.
+        config_version: of the configuration the agent runs; 0 for none of the hub's.
+        told: the agent knows that it is to leave.
+        drain_deadline: when it is cut at the latest, in seconds since the epoch; None for never.
+        replaced_by: id of the session that took over.
+        close_reason: why it was ended from this side, for people.
         joining: it attached with a join token, to enrol and for nothing else.
     """
 
     __slots__ = (
+        "_heard",
+        "_received",
         "active",
         "agent_id",
         "attached_at",
+        "carrier",
+        "close_reason",
         "closing",
+        "config_version",
+        "connected",
+        "controlled",
+        "drain_deadline",
         "draining",
+        "epoch",
+        "errors",
+        "id",
         "instance",
         "joining",
         "labels",
         "peer",
         "raw_path",
         "ready",
+        "replaced_by",
+        "requests",
         "session",
         "token_id",
+        "told",
         "version",
     )
 
@@ -70,9 +97,17 @@ class AgentSession:
         labels: tuple[str, ...] = (),
         attached_at: float = 0.0,
         ready: bool = True,
+        id: str = "",
+        carrier: str = "",
+        epoch: int = 0,
         token_id: str = "",
         joining: bool = False,
     ) -> None:
+        self.id = id
+        self.carrier = carrier
+        self.connected = self._heard = time.time()
+        self._received = 0
+        self.epoch = epoch
         self.token_id = token_id
         self.joining = joining
         self.agent_id = agent_id
@@ -82,8 +117,11 @@ class AgentSession:
         self.version = version
         self.labels = labels
         self.attached_at = attached_at
-        self.active = 0
-        self.draining = self.closing = False
+        self.active = self.requests = self.errors = 0
+        self.draining = self.closing = self.controlled = self.told = False
+        self.config_version = 0
+        self.drain_deadline: float | None = None
+        self.replaced_by = self.close_reason = ""
         self.ready = ready
         self.raw_path = instance is not None
 
@@ -96,10 +134,18 @@ class AgentSession:
         """Whether it takes another exchange now."""
         return self.ready and self.active < MAX_STREAMS and self.session.can_open
 
+    def last_seen(self) -> float:
+        """When bytes last came from the agent, in seconds since the epoch; as exact as somebody looks."""
+        received = self.session.core.bytes_in
+        if received != self._received:
+            self._received = received
+            self._heard = time.time()
+        return self._heard
+
     def drain(self) -> None:
         """Take nothing new; end when the last exchange has. The peer is told with GoAway."""
         if not self.draining:
-            self.draining = True
+            self.draining = self.told = True
             self.session.go_away()
 
 
@@ -143,12 +189,18 @@ class Pool:
 class AgentPools:
     """All pools by agent id, the sessions that drain, those that join, and ids seen lately.
 
+
+    Args:
+        on_change: told of each session that begins to drain.
+
     Attributes:
-        expected: pools without a session, whose agents are about to come over from the process before this one.
+        expected: pools without a session, whose agents are about to come: over from the process before this one, or
+            from a session that drains.
         guests: sessions that may only enrol.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_change: Callable[[AgentSession], None] = lambda _: None) -> None:
+        self._on_change = on_change
         self.pools: dict[str, Pool] = {}
         self.draining: set[AgentSession] = set()
         self.expected: set[Pool] = set()
@@ -163,19 +215,53 @@ class AgentPools:
 
         Returns the session of the same instance that it replaces, which has been told to drain, or None.
         """
-        pool = self.pools.get(entry.agent_id)
-        if pool is None:
-            pool = self.pools[entry.agent_id] = Pool(entry.agent_id)
+        pool = self._pool(entry.agent_id)
         replaced = None
         if entry.instance is not None:
             replaced = next((old for old in pool.entries if old.instance == entry.instance), None)
+            for old in self.draining:
+                if old.instance == entry.instance and old.agent_id == entry.agent_id and not old.replaced_by:
+                    old.replaced_by = entry.id
+                    self._on_change(old)
         pool.entries.append(entry)
         self._remember(entry.agent_id)
         if replaced is not None:
+            replaced.replaced_by = entry.id
             self.drain(replaced)
         if pool.waiters:
             pool.wake()
         return replaced
+
+    def drain(self, entry: AgentSession) -> None:
+        """Take a session out of service and let its exchanges end."""
+        self._unlist(entry)
+        if not entry.session.is_closed:
+            self.draining.add(entry)
+            entry.drain()
+            self._on_change(entry)
+
+    def retire(self, entry: AgentSession) -> None:
+        """Take a session out of service whose agent has asked for no more streams."""
+        self._unlist(entry)
+        if not entry.session.is_closed:
+            entry.draining = entry.told = True
+            self.draining.add(entry)
+            self._on_change(entry)
+
+    def withdraw(self, entry: AgentSession) -> None:
+        """Take a session out of service without a word to its agent. Also tells of a drain that was changed."""
+        self._unlist(entry)
+        if not entry.session.is_closed:
+            entry.draining = True
+            self.draining.add(entry)
+            self._on_change(entry)
+
+    def restore(self, entry: AgentSession) -> None:
+        """Put a session that was withdrawn back into service."""
+        self.draining.discard(entry)
+        entry.draining = False
+        self._pool(entry.agent_id).entries.append(entry)
+        self._on_change(entry)
 
     def expect(self, names: Iterable[str], until: float) -> None:
         """Let requests wait for agents that are about to come.
@@ -185,7 +271,7 @@ class AgentPools:
             until: monotonic seconds.
         """
         for name in names:
-            pool = self.pools.setdefault(name, Pool(name))
+            pool = self._pool(name)
             pool.until = until
             self.expected.add(pool)
             self._remember(name)
@@ -198,25 +284,17 @@ class AgentPools:
                 del self.pools[pool.agent_id]
                 pool.wake()
 
-    def drain(self, entry: AgentSession) -> None:
-        """Take a session out of service and let its exchanges end."""
-        self._unlist(entry)
-        if not entry.session.is_closed:
-            self.draining.add(entry)
-            entry.drain()
-
-    def retire(self, entry: AgentSession) -> None:
-        """Take a session out of service whose agent has asked for no more streams."""
-        self._unlist(entry)
-        if not entry.session.is_closed:
-            entry.draining = True
-            self.draining.add(entry)
-
     def remove(self, entry: AgentSession) -> None:
         """Forget a session that is over. Harmless when repeated."""
         self.draining.discard(entry)
         self.guests.discard(entry)
         self._unlist(entry)
+
+    def _pool(self, agent_id: str) -> Pool:
+        pool = self.pools.get(agent_id)
+        if pool is None:
+            pool = self.pools[agent_id] = Pool(agent_id)
+        return pool
 
     def get(self, agent_id: str) -> Pool | None:
         """The pool of an id with at least one session in service, or about to be."""
@@ -238,7 +316,7 @@ class AgentPools:
             return
         pool.entries.remove(entry)
         self._remember(entry.agent_id)
-        if not pool.entries:
+        if not pool.entries and pool not in self.expected:
             del self.pools[entry.agent_id]
             if pool.waiters:
                 pool.wake()

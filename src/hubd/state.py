@@ -6,17 +6,25 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from hubd.budget import Budget
+from hubd.feed import Events
+from hubd.ids import Ids
+from hubd.leaving import Leaving
 from hubd.pick import POLICIES
 from hubd.pressure import Pressure
 from hubd.pulse import Pulse
 from hubd.quotas import AgentLimits, LimitsLike, Quotas
+from hubd.roster import Roster
 from hubd.routes import Router
 from hubd.sessions import AgentPools
 from hubd.stats import Stats
+from hubd.store import Database
+from hubd.store.agents import Agents
+from hubd.store.requests import Requests
 from tunnel.http1 import Limits, ResponseReader
 from tunnel.logs import RejectLog
 
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
     from hubd.front import Front
     from hubd.handover import Heir
     from hubd.reload import Reloaded
+    from hubd.sessions import AgentSession
     from tunnel.http1 import RequestHead
 
 logger = logging.getLogger("hubd")
@@ -60,15 +69,41 @@ class Hub:
         tunnels: upgraded connections.
         draining: no new work; set by the first signal.
         gate: what every request must pass; None while nothing is limited.
-        reload: reads the settings again; set by whoever knows where they come from.
+        boot_id: random per process.
+        started: when, in seconds since the epoch.
+        roster: sessions as the management API sees them.
+        events: what happens, for whoever watches.
+        agents: what is stored of agents.
+        requests: answers to calls that must not be done twice.
+        leaving: drains and evictions.
+        exit: has the process end within so many seconds; None if nobody can.
+        reload: reads the settings again; None if nobody knows where they come from.
+        origins: where each setting came from, by dotted key.
         heir: the process that follows this one; visitors' connections move there.
     """
 
-    def __init__(self, config: HubConfig, budget: Budget, *, access_log: AccessLog | None = None) -> None:
+    def __init__(
+        self,
+        config: HubConfig,
+        budget: Budget,
+        *,
+        access_log: AccessLog | None = None,
+        database: Database | None = None,
+    ) -> None:
+        self.id = config.id
+        self.boot_id = secrets.token_hex(8)
+        self.started = time.time()
+        self.ids = Ids()
+        self.database = database or Database()
+        self.agents = Agents(self.database)
+        self.requests = Requests(self.database)
+        origin = f"{self.id}/{self.boot_id}"
+        self.events = Events(origin)
+        self.roster = Roster(origin, self.events)
         self.router = Router(config.domain)
         self.connections: set[Connection] = set()
         self.gate: Quotas | None = None
-        self.pools = AgentPools()
+        self.pools = AgentPools(self.roster.changed)
         self.budget = budget
         self.loop = asyncio.get_running_loop()
         self._readers: list[ResponseReader] = []
@@ -87,9 +122,13 @@ class Hub:
         self.via = b"hubd-" + secrets.token_hex(4).encode()
         self.desk: AttachDesk | None = None
         self.on_budget: Callable[[], None] = _nothing
+        self.leaving = Leaving(self)
+        self.exit: Callable[[float], None] | None = None
+        self.reload: Callable[[], Awaitable[Reloaded]] | None = None
+        self.origins: Callable[[], Mapping[str, str]] = dict
+        self.roster.on_end.append(self.leaving.forget)
         self._id_prefix = secrets.token_hex(4).encode()
         self._ids = 0
-        self.reload: Callable[[], Awaitable[Reloaded]] = _no_settings
 
     def configure(self, config: HubConfig) -> None:
         """Go by these settings, from the next request or connection on; those of listeners are not looked at."""
@@ -108,6 +147,14 @@ class Hub:
         for connection in self.connections:
             # What became of the last head was decided by the old settings.
             connection.reader.forget()
+
+    def drain_session(self, entry: AgentSession, deadline: float, reason: str, *, actor: str = "hub") -> None:
+        """Take a session out of service; what is open is cut after ``deadline`` seconds."""
+        self.leaving.drain(entry, deadline, reason, actor=actor)
+
+    def evict_session(self, entry: AgentSession, reason: str, *, actor: str = "hub") -> int:
+        """Reset a session's streams and close it now; returns how many streams that were. Idempotent."""
+        return self.leaving.evict(entry, reason, actor=actor)
 
     def limits_for(self, agent_id: str) -> AgentLimits:
         """What an agent may use: its own limits, and the hub's where it has none."""
@@ -196,6 +243,8 @@ class Hub:
             connection.expired(now)
         for tunnel in list(self.tunnels):
             tunnel.check(now)
+        self.roster.look()
+        self.roster.forget_closed(time.time())
         if self.desk is not None and self.pools.draining:
             self.desk.close_idle()
         for pool in list(self.pools.pools.values()):
@@ -205,8 +254,3 @@ class Hub:
 
 def _nothing() -> None:
     """No listener to pause."""
-
-
-async def _no_settings() -> Reloaded:
-    """Nobody has said where settings come from."""
-    raise RuntimeError("this hub was not started from settings that can be read again")

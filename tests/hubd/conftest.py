@@ -331,9 +331,9 @@ async def start(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
     before = _mine()
     benches: list[Bench] = []
 
-    async def begin(*, authorize: Any = None, **settings: Any) -> Bench:
+    async def begin(*, authorize: Any = None, authenticate: Any = None, **settings: Any) -> Bench:
         config = HubConfig.model_validate({"dev": True, "listen": "127.0.0.1:0", **settings})
-        app = App(config, registry=REGISTRY, authorize=authorize)
+        app = App(config, registry=REGISTRY, authorize=authorize, authenticate=authenticate)
         await app.start()
         benches.append(Bench(app))
         return benches[-1]

@@ -246,3 +246,20 @@ async def test_session_settings():
     from hubd.attach import SESSION
 
     assert SESSION.keepalive_interval + SESSION.keepalive_timeout <= 30
+
+
+async def test_a_denied_agent_is_refused_until_it_is_allowed(bench):
+    bench.hub.agents.deny("demo", "bad", None)
+    with pytest.raises(AttachRefused) as caught:
+        await bench.agent()
+    assert (caught.value.status, caught.value.code, caught.value.retry_after) == (403, "agent_denied", 60)
+    bench.hub.agents.allow("demo")
+    await bench.agent()
+    (entry,) = bench.hub.roster.live.values()
+    assert entry.epoch == 1 and entry.carrier == "yamux"
+
+
+async def test_epochs_grow_with_every_session(bench):
+    for _ in range(2):
+        await bench.agent()
+    assert sorted(entry.epoch for entry in bench.hub.roster.live.values()) == [1, 2]

@@ -76,3 +76,19 @@ def test_values():
     )
     assert config.domain == "t.example" and [str(n) for n in config.trusted_proxies] == ["10.0.0.0/8", "::1/128"]
     assert config.timeouts.idle == 120 and config.limits.body == 1 << 20
+
+
+def test_the_hub_s_id_is_the_machine_s_name_or_given(monkeypatch):
+    monkeypatch.setattr("hubd.config.socket.gethostname", lambda: "-box 1!")
+    assert HubConfig().id == "box-1"
+    assert HubConfig(id="h1").id == "h1"
+    with pytest.raises(ValueError, match="is not an id"):
+        HubConfig(id="a/b")
+
+
+def test_f9_the_management_api_needs_tls_on_tcp():
+    with pytest.raises(ValueError, match=r"needs TLS: give admin.tls, or listen on unix:/PATH"):
+        HubConfig.model_validate({"admin": {"listen": ["unix:/run/a.sock", "127.0.0.1:7443"]}})
+    with pytest.raises(ValueError, match="client_ca"):
+        HubConfig.model_validate({"admin": {"clients": {"ops": "viewer"}}})
+    assert HubConfig.model_validate({"admin": {"listen": ["unix:/run/a.sock"]}}).admin.clients == {}

@@ -130,5 +130,4 @@ def test_keys():
 
 
 async def test_a_hub_made_by_hand_has_no_settings_to_read(start):
-    with pytest.raises(RuntimeError, match="read again"):
-        await (await start()).hub.reload()
+    assert (await start()).hub.reload is None

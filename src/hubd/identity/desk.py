@@ -78,11 +78,14 @@ class Identity:
                 "token %s: ending its session", "revoked" if revoked else "expired",
                 extra={"agent": entry.agent_id, "token": entry.token_id, "peer": entry.peer},
             )  # fmt: skip
-            if revoked or entry.joining:
+            if entry.joining:
                 entry.session.abort(SessionClosed("its token was revoked"))
                 evicted += 1
+            elif revoked:
+                hub.evict_session(entry, "its token was revoked", actor=f"tokens/{entry.token_id}")
+                evicted += 1
             elif not entry.draining:
-                hub.pools.drain(entry)
+                hub.drain_session(entry, hub.timeouts.drain, "its token has expired")
         return evicted
 
 
