@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from tunnelctl.cli import app
+import sys
+
+from tunnelctl.cli import run
 
 
 def main() -> None:
     """Run the command line."""
-    app()
+    sys.exit(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,23 @@
-"""The command line of ``tunnelctl``."""
+"""The command line of ``tunnelctl``.
+
+gRPC and pydantic are imported inside commands only: ``--help`` and completion of options are to come at once.
+"""
 
 from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
 
 import typer
 
 from tunnel.version import VERSION
+from tunnelctl.command import command, wrapped
+from tunnelctl.commands import agents, contexts, diagnose, events, hub, routes, sessions, stats, status, tokens
+from tunnelctl.options import Output
+from tunnelctl.problems import Code, Problem
+from tunnelctl.run import Run
 
 app = typer.Typer(
     name="tunnelctl",
@@ -13,13 +26,63 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-
-@app.callback()
-def main() -> None:
-    """Options for all commands."""
+# Typer has its own copy of click and exports none of its base classes but through this one.
+_UsageError: Any = typer.BadParameter.__mro__[1]
 
 
-@app.command()
-def version() -> None:
+def _root(run: Run) -> None:
+    """Keep the options for the command."""
+
+
+def version(run: Run) -> None:
     """Print the version."""
-    print(f"tunnelctl {VERSION}")
+    if run.options.output in (None, Output.TABLE, Output.WIDE):
+        print(f"tunnelctl {VERSION}")
+    else:
+        run.show_one("version", {"name": "tunnelctl", "version": VERSION})
+
+
+app.callback(help=app.info.help)(wrapped(_root))
+command(app, "version")(version)
+for _module in (status, sessions, stats, agents, routes, tokens, hub, events, contexts, diagnose):
+    _module.add_to(app)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line. Returns the exit code."""
+    try:
+        code = app(list(arguments), prog_name="tunnelctl", standalone_mode=False)
+        sys.stdout.flush()
+    except _UsageError as error:
+        context = getattr(error, "ctx", None)
+        message = error.format_message()
+        hint = f"{context.command_path} --help" if context is not None else "tunnelctl --help"
+        if not message:
+            return int(error.exit_code)
+        problem = Problem(_one_line(message), hint=hint, code=Code.USAGE, reason="BAD_USAGE")
+        problem.tell(as_json=_wants_json(arguments))
+        return int(Code.USAGE)
+    except typer.Abort:
+        return int(Code.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read has enough; the interpreter must not try to flush again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(Code.FAILURE)
+    return code if isinstance(code, int) else int(Code.OK)
+
+
+def _one_line(message: str) -> str:
+    text = " ".join(message.replace("Value error, ", "").split())
+    return (text[:1].lower() + text[1:]).removesuffix(".")
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Tell whether errors are for programs, of a line that could not be read."""
+    words = list(arguments)
+    for index, word in enumerate(words):
+        flag, _, value = word.partition("=")
+        if word == "-o" or flag == "--output":
+            return (value or "".join(words[index + 1 : index + 2])) in ("json", "jsonl")
+        if word in ("-ojson", "-ojsonl"):
+            return True
+    return os.environ.get("TUNNELCTL_OUTPUT") in ("json", "jsonl")

@@ -97,7 +97,7 @@ class FakeHub:
         self.configs: dict[str, list[agent_config_pb2.AgentConfigVersion]] = {}
         self.changes: list[tuple[str, Session]] = []
         self.events: list[event_pb2.Event] = []
-        self.drain_ends_after: int | None = 0
+        self.drains_end = True
         self.epoch = 0
         self.numbers = itertools.count(1)
         self.stats_rounds: list[list[stats_pb2.Stats]] = []
@@ -275,9 +275,10 @@ class _Sessions(_Service, session_pb2_grpc.SessionServiceServicer):
         row.state = Session.STATE_DRAINING
         row.drain_deadline.CopyFrom(at(30))
         self.hub.change("upsert", row)
-        if self.hub.drain_ends_after is not None:
+        answer = session_pb2.DrainSessionResponse(session=row)
+        if self.hub.drains_end:
             threading.Thread(target=self.wear_down, args=(row,)).start()
-        return session_pb2.DrainSessionResponse(session=row)
+        return answer
 
     def wear_down(self, row: Session) -> None:
         while row.open_streams > 0:

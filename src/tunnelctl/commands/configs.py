@@ -1,0 +1,181 @@
+"""``tunnelctl agents config``."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tunnelctl import names, rows
+from tunnelctl.command import command, group
+from tunnelctl.names import AgentArgument
+from tunnelctl.options import Output
+from tunnelctl.problems import Code, Problem
+from tunnelctl.run import Run
+
+if TYPE_CHECKING:
+    from tunnelpb.agent.v1 import config_pb2
+    from tunnelpb.client import Hub
+    from tunnelpb.hub.v1 import agent_config_pb2
+
+Comment = Annotated[str, typer.Option(help="Kept with the version.")]
+
+_HEADING = "# Configuration of {}, version {}. It is pushed when the editor ends; unchanged, nothing happens.\n"
+
+
+async def get(
+    run: Run, agent: AgentArgument, version: Annotated[int, typer.Option(min=0, help="An older one.")] = 0
+) -> None:
+    """Show what an agent shall run, as a file, and how far its sessions are."""
+    from tunnelctl import configfile
+    from tunnelctl.render import table, terminal
+    from tunnelpb.hub.v1 import agent_config_pb2
+
+    async with run.hub() as hub:
+        request = agent_config_pb2.GetAgentConfigRequest(agent=names.agent(agent), version=version)
+        answer = await hub.agent_configs.GetAgentConfig(request)
+    found = rows.config_version(answer.config)
+    status = [rows.config_status(row) for row in answer.status]
+    if run.output not in (Output.TABLE, Output.WIDE):
+        run.show_one("config_version", found | {"status": status})
+        return
+    print(f"# {found['name']} by {found['author']}", end="")
+    print(f": {found['comment']}" if found["comment"] else "")
+    print(configfile.to_toml(found["config"]), end="")
+    if status:
+        for line in table("config_status", status, limit=terminal()):
+            run.note(line)
+
+
+async def set_(
+    run: Run,
+    agent: AgentArgument,
+    file: Annotated[str, typer.Option("-f", "--file", metavar="FILE", help="TOML; - is standard input.")],
+    comment: Comment = "",
+    etag: Annotated[str, typer.Option(help="Only if the present version has this etag.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check it.")] = False,
+) -> None:
+    """Store a configuration and push it to the agent."""
+    from tunnelctl import configfile
+
+    config = configfile.read(file)
+    async with run.hub() as hub:
+        if dry_run:
+            await _check(hub, agent, config, file)
+            run.note(f"{file} is good; nothing was changed")
+            return
+        stored = await _store(hub, agent, config, comment=comment, etag=etag, file=file)
+    _say(run, stored)
+
+
+async def edit(run: Run, agent: AgentArgument, comment: Comment = "") -> None:
+    """Change an agent's configuration in $EDITOR."""
+    from tunnelctl import configfile
+    from tunnelpb.client import HubError
+    from tunnelpb.hub.v1 import agent_config_pb2
+
+    name = names.agent(agent)
+    async with run.hub() as hub:
+        try:
+            request = agent_config_pb2.GetAgentConfigRequest(agent=name)
+            present = (await hub.agent_configs.GetAgentConfig(request)).config
+        except HubError as error:
+            if error.status.name != "NOT_FOUND" or error.reason == "AGENT_NOT_FOUND":
+                raise
+            present = agent_config_pb2.AgentConfigVersion()
+    row = rows.config_version(present)
+    heading = _HEADING.format(name, present.version)
+    changed = configfile.edit(heading + configfile.to_toml(row["config"]), run.environ)
+    if changed is None:
+        run.note("nothing was changed")
+        return
+    # Kept where the user finds it: an hour of editing must not be lost to one bad line.
+    with tempfile.NamedTemporaryFile("w", prefix="tunnelctl-", suffix=".toml", delete=False, encoding="utf-8") as kept:
+        kept.write(changed)
+    try:
+        config = configfile.read(kept.name)
+        async with run.hub() as hub:
+            stored = await _store(hub, agent, config, comment=comment, etag=present.etag, file=kept.name)
+    except Problem as problem:
+        problem.hint = f"your text is in {kept.name}: mend it, then tunnelctl agents config set {agent} -f {kept.name}"
+        raise
+    os.unlink(kept.name)
+    _say(run, stored)
+
+
+async def history(run: Run, agent: AgentArgument) -> None:
+    """List the versions of an agent's configuration, newest first."""
+    async with run.hub() as hub:
+        await names.known_agent(hub, agent)
+        found = [rows.config_version(row) async for row in hub.list_config_versions(names.agent(agent))]
+    run.show("config_version", found)
+
+
+async def rollback(
+    run: Run,
+    agent: AgentArgument,
+    version: Annotated[int, typer.Option(min=0, help="Which one; else the one before.")] = 0,
+    comment: Comment = "",
+) -> None:
+    """Store an old version again and push it."""
+    from tunnelpb.hub.v1 import agent_config_pb2
+
+    async with run.hub() as hub:
+        request = agent_config_pb2.RollbackAgentConfigRequest(
+            agent=names.agent(agent), version=version, comment=comment
+        )
+        stored = (await hub.agent_configs.RollbackAgentConfig(request)).config
+    _say(run, stored)
+
+
+async def _store(
+    hub: Hub, agent: str, config: config_pb2.AgentConfig, *, comment: str, etag: str, file: str
+) -> agent_config_pb2.AgentConfigVersion:
+    from tunnelpb.client import HubError
+    from tunnelpb.hub.v1 import agent_config_pb2
+
+    request = agent_config_pb2.UpdateAgentConfigRequest(
+        agent=names.agent(agent), config=config, comment=comment, etag=etag
+    )
+    try:
+        return (await hub.agent_configs.UpdateAgentConfig(request)).config
+    except HubError as error:
+        if error.status.name == "INVALID_ARGUMENT" and error.fields:
+            raise _bad(file, list(error.fields)) from None
+        raise
+
+
+async def _check(hub: Hub, agent: str, config: config_pb2.AgentConfig, file: str) -> None:
+    from tunnelpb.hub.v1 import agent_config_pb2
+
+    request = agent_config_pb2.ValidateAgentConfigRequest(agent=names.agent(agent), config=config)
+    answer = await hub.agent_configs.ValidateAgentConfig(request)
+    if answer.faults:
+        raise _bad(file, [(fault.field, fault.description) for fault in answer.faults])
+
+
+def _bad(file: str, faults: list[tuple[str, str]]) -> Problem:
+    lines = [f"{file}: {field.removeprefix('config.')}: {description}" for field, description in faults]
+    return Problem(*lines, code=Code.CONFIG, status="INVALID_ARGUMENT", reason="FIELD_INVALID", fields=faults)
+
+
+def _say(run: Run, stored: agent_config_pb2.AgentConfigVersion) -> None:
+    row = rows.config_version(stored)
+    if run.output in (Output.TABLE, Output.WIDE):
+        again = f", which is version {row['rollback_of']} again" if row["rollback_of"] else ""
+        print(f"stored version {row['version']}{again}")
+        run.note("tunnelctl agents config get shows which sessions have applied it")
+    else:
+        run.show_one("config_version", row)
+
+
+def add_to(agents: typer.Typer) -> None:
+    """Add the group below ``agents``."""
+    config = group(agents, "config", "What agents run, kept by the hub and pushed to them.")
+    command(config, "get")(get)
+    command(config, "set")(set_)
+    command(config, "edit")(edit)
+    command(config, "history")(history)
+    command(config, "rollback")(rollback)
