@@ -21,6 +21,7 @@ from hubd.identity.desk import Identity
 from hubd.listeners import ListenError
 from hubd.state import Hub
 from hubd.store import Database, StoreError
+from hubd.web import Web
 
 if TYPE_CHECKING:
     from hubd.admin.api import Api
@@ -116,6 +117,8 @@ class App:
             self.desk = hub.desk = AttachDesk(hub, self.registry.upgrades(), self._authorize or self.identity.agents)
             await doors.open()
             self._add_api()
+            if config.web.listen is not None:
+                self.parts.append(Web(hub, config.web.listen))
             await self.start_parts()
         except BaseException:
             await self.stop_parts()

@@ -10,6 +10,8 @@ import resource
 
 # Descriptors kept for agents and the administration: visitors alone cannot keep an agent from coming back.
 RESERVE = 256
+# Each visitor may hold a descriptor here and one at an agent on the same machine; 4,096 is Debian's hard limit of old.
+LEAST_LIMIT = 4096
 # Listeners, logs, the loop's own, the store.
 OWN_USE = 32
 
@@ -50,6 +52,7 @@ class Budget:
     __slots__ = (
         "_ceiling",
         "_floor",
+        "_wanted",
         "agents",
         "arrived",
         "limit",
@@ -74,6 +77,7 @@ class Budget:
 
     def allow(self, visitors: int) -> None:
         """Set the most visitors at once; 0 is what the descriptors allow."""
+        self._wanted = visitors
         room = self.stop - min(RESERVE, self.stop // 4)
         self.visitors_max = min(visitors, room) if visitors else room
 
@@ -96,6 +100,11 @@ class Budget:
     def agents_only(self) -> bool:
         """Whether the visitors' share is used up."""
         return self.visitors > self.visitors_max
+
+    @property
+    def tight(self) -> bool:
+        """Whether the limit is too low for a hub that means business: twice its connections and some."""
+        return self.limit < LEAST_LIMIT or (self._wanted > 0 and self.limit < 2 * self._wanted + 512)
 
     def describe(self) -> str:
         """The effective limits, for the start-up line."""

@@ -38,6 +38,7 @@ _KEYS = {
     "carrier": "carriers",
     "admin": "admin.listen",
     "store": "store.path",
+    "web_listen": "web.listen",
 }
 _FLAG_NAMES = {key: "--" + flag.replace("_", "-") for flag, key in _KEYS.items()}
 
@@ -74,6 +75,7 @@ def serve(
     id: Annotated[str | None, typer.Option("--id", help="Name of this hub (the machine's).")] = None,
     domain: Annotated[str | None, typer.Option(help="Serve agents at ID.DOMAIN as well.")] = None,
     policy: Annotated[str | None, typer.Option(help="least-streams, random or round-robin.")] = None,
+    web_listen: Annotated[str | None, typer.Option(help="HOST:PORT for metrics and health; none by default.")] = None,
     access_log: Annotated[str | None, typer.Option(help="File for the access log, - for standard output.")] = None,
     log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,

@@ -174,6 +174,23 @@ def _own_name() -> str:
     return name or "hub"
 
 
+class Web(Section):
+    """The web port for metrics and health."""
+
+    listen: HostPort | None = None
+    """Where; none by default. Loopback only, since nobody has to say who he is there."""
+
+    @field_validator("listen")
+    @classmethod
+    def _loopback(cls, value: HostPort | None) -> HostPort | None:
+        if value is not None and not value.is_loopback:
+            raise ValueError(
+                f"{value} is open to other machines, and metrics ask nobody who he is: "
+                f"use 127.0.0.1:{value.port}, and an agent or a proxy of your own on this machine"
+            )
+        return value
+
+
 class HubConfig(Section):
     """All of ``hubd serve``."""
 
@@ -204,6 +221,7 @@ class HubConfig(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     store: Store = Store()
     admin: Admin = Admin()
+    web: Web = Web()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HIGH_MARK = 64 * 1024
 LOW_MARK = 16 * 1024
 NEVER: Final = float("inf")
+RESERVED_SECONDS = 1.0
+"""For the head on a connection beyond the visitors' share of descriptors."""
 
 # What a connection is doing. Plain numbers: an enum's members cost a call each, and these are read for every request.
 IDLE: Final = 0
@@ -104,6 +106,9 @@ class Connection(asyncio.Protocol):
         hub.stats.connections += 1
         hub.budget.visitors += 1
         self.agents_only = hub.budget.agents_only
+        if self.agents_only:
+            # It holds what is kept for agents, and an agent speaks at once.
+            self.deadline = min(self.deadline, hub.loop.time() + RESERVED_SECONDS)
         hub.on_budget()
 
     def connection_lost(self, exc: Exception | None) -> None:

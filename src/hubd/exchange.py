@@ -303,6 +303,8 @@ class Exchange(Sending):
         """The one place where an exchange leaves the books."""
         hub = self.hub
         hub.active -= 1
+        hub.stats.bytes_to_visitors += self.size_out
+        hub.stats.bytes_from_visitors += self.size_in
         if self._waiting is not None:
             self._waiting.forget(self)
             self._waiting = None

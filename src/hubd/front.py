@@ -315,6 +315,8 @@ class Front(Connection):
         elif phase == HEAD:
             self._timeout_head()
         elif phase == LINGER or (phase == IDLE and not self.write_paused):
+            if self.agents_only and phase == IDLE:
+                self.hub.stats.connections_shed += 1
             self.close()
         elif phase != ATTACH:
             # Closing, or full of answers nobody reads.

@@ -245,7 +245,13 @@ def admin_addresses(config: HubConfig, environ: Mapping[str, str]) -> list[Admin
 def _announce(app: App) -> None:
     config = app.config
     logger.info("hub started", extra={"version": VERSION, "listen": " ".join(app.urls), "dev": config.dev})
-    logger.info(app.hub.budget.describe())
+    hub = app.hub
+    logger.info(hub.budget.describe())
+    logger.info("limits", extra={name: value for name, value in hub.limits.model_dump().items() if value})
+    if hub.budget.tight:
+        logger.warning(
+            "the limit of open files is low: %d; raise it with LimitNOFILE= in the unit or ulimit -Hn", hub.budget.limit
+        )
     for name in config.insecure:
         logger.warning("--%s is set: what it protects from is open", name.replace("_", "-"))
     if not config.dev and not app.identity.tokens.page(kind="agent").total and app.identity.agents.authorities is None:

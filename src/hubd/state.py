@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from hubd.budget import Budget
+from hubd.connection import IDLE
 from hubd.feed import Events
 from hubd.ids import Ids
 from hubd.leaving import Leaving
@@ -45,6 +46,8 @@ logger = logging.getLogger("hubd")
 # Readers kept for the next exchange; making one costs more than a look-up in its rules.
 SPARE_READERS = 256
 MAX_TUNNEL_ERRORS = 64
+# Seconds a connection may be idle while others wait for its descriptor.
+IDLE_GRACE = 1.0
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -238,6 +241,8 @@ class Hub:
         self.now = now
         if self.pools.expected:
             self.pools.sweep(now)
+        if self.budget.full:
+            self._shed_idle(now)
         due = [connection for connection in self.connections if connection.deadline <= now]
         for connection in due:
             connection.expired(now)
@@ -250,6 +255,16 @@ class Hub:
         for pool in list(self.pools.pools.values()):
             if pool.waiters:
                 pool.wake()
+
+    def _shed_idle(self, now: float) -> None:
+        """Make room: close connections that have asked for nothing for a second, instead of letting others wait."""
+        fresh, kept = self.timeouts.header, self.idle_timeout
+        for connection in list(self.connections):
+            left = connection.deadline - now
+            quiet = left <= fresh - IDLE_GRACE or fresh < left <= kept - IDLE_GRACE
+            if connection.phase == IDLE and not connection.write_paused and quiet:
+                self.stats.connections_shed += 1
+                connection.close()
 
 
 def _nothing() -> None:

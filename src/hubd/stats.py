@@ -13,6 +13,7 @@ class Stats:
         "agents_attached",
         "agents_refused",
         "buffer_pauses",
+        "bytes_from_visitors",
         "bytes_to_visitors",
         "connections",
         "connections_shed",
@@ -37,7 +38,7 @@ class Stats:
         self.exchanges = 0
         self.retries = 0
         self.upgrades = 0
-        self.bytes_to_visitors = 0
+        self.bytes_to_visitors = self.bytes_from_visitors = 0
         self.agents_attached = 0
         self.buffer_pauses = 0
         self.reloads = self.reloads_failed = 0

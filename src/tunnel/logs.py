@@ -320,6 +320,11 @@ def setup(format: Format = "text", level: str | int = "info", *, stream: IO[str]
     return logs
 
 
+def dropped() -> int:
+    """Lines the process's logging has lost so far."""
+    return sum(logs.dropped for logs in _active)
+
+
 class RejectLog:
     """Logs refusals, at most ``per_second`` lines a second for each reason, and says how many it left out.
 

@@ -327,6 +327,7 @@ async def start(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
     monkeypatch.setattr("hubd.app.raise_limit", lambda: 4096)
     # The tests sweep by hand; the clock's own sweeps would only add chance.
     monkeypatch.setattr("hubd.app.SWEEP_SECONDS", 3600.0)
+    monkeypatch.setattr("hubd.pulse.INTERVAL", 3600.0)
     monkeypatch.setattr("hubd.app.LAST_GRACE", 0.0)
     before = _mine()
     benches: list[Bench] = []

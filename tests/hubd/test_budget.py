@@ -17,6 +17,7 @@ def test_d6_agents_keep_a_share(limit):
     if limit >= 4096:
         assert budget.stop - budget.visitors_max == 256
     assert str(limit) in budget.describe()
+    assert budget.tight is (limit < 4096)
 
 
 def test_d6_stop_and_resume():
@@ -54,3 +55,24 @@ def test_no_limit_at_all(monkeypatch):
     unlimited = resource.RLIM_INFINITY
     monkeypatch.setattr(resource, "getrlimit", lambda which: (unlimited, unlimited))
     assert raise_limit() == 1_048_576
+
+
+def test_d6_as_many_visitors_as_somebody_says():
+    budget = Budget(65536, 100)
+    assert budget.visitors_max == 100 and not budget.tight
+    budget.allow(60_000)
+    assert budget.visitors_max < 60_000 and budget.tight
+    budget.allow(0)
+    assert budget.visitors_max > 50_000 and not budget.tight
+
+
+def test_d6_descriptors_of_others_count():
+    budget = Budget(1000)
+    budget.looked(940)
+    assert not budget.full
+    budget.arrived = 10
+    assert budget.full
+    budget.looked(935)
+    assert not budget.full and not budget.roomy
+    budget.looked(930)
+    assert budget.roomy

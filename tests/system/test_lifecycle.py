@@ -1,4 +1,4 @@
-"""Signals and the service manager, with whole processes (rows L2 to L5, L7, L8)."""
+"""Signals, sudden ends and the service manager, with whole processes (rows L2 to L8)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Self
 
 import psutil
 import pytest
-from tests.system.harness import DEADLINE, Daemon, System, until
+from tests.system.harness import DEADLINE, POLL, Daemon, System, until
 from tests.system.targets import Target
 from tests.system.visitors import Visitor, fetch
 
@@ -198,3 +199,36 @@ async def test_l7_a_closed_log_pipe_stops_nothing(tmp_path: Path, sockets: list[
         assert (await fetch(port, "/x")).status == 404
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 30) == 0
+
+
+async def test_l5_a_killed_hub_leaves_a_whole_store_and_gets_its_agents_back(
+    system: System, sockets: list[socket.socket]
+) -> None:
+    store = system.folder / "hub.db"
+    (system.folder / "hub.toml").write_text(f'[store]\npath = "{store}"\n')
+    arguments = ("--config", str(system.folder / "hub.toml"))
+    async with Target(sockets[0]) as target:
+        system.start_hub(*arguments)
+        system.start_agent("a", target.address)
+        for _ in range(3):
+            assert (await fetch(system.port, "/hello")).status == 200
+            system.hub.kill()
+            system.start_hub(*arguments)
+            await until(lambda: system.attached("a") == 1, "the agent is back", 30)
+        assert (await fetch(system.port, "/hello")).status == 200
+    with contextlib.closing(sqlite3.connect(store)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert database.execute("SELECT count(*) FROM agents").fetchone() is not None
+
+
+async def test_l6_a_killed_agent_is_known_to_be_gone(system: System, sockets: list[socket.socket]) -> None:
+    system.start_hub()
+    async with Target(sockets[0]) as target:
+        agent = system.start_agent("a", target.address)
+        assert (await fetch(system.port, "/hello")).status == 200
+        agent.kill()
+        answer = await fetch(system.port, "/hello")
+        while answer.status != 503:
+            await asyncio.sleep(POLL)
+            answer = await fetch(system.port, "/hello")
+        assert int(answer.headers["retry-after"]) >= 1
