@@ -110,6 +110,9 @@ class Connection(asyncio.Protocol):
             # It holds what is kept for agents, and an agent speaks at once.
             self.deadline = min(self.deadline, hub.loop.time() + RESERVED_SECONDS)
         hub.on_budget()
+        if hub.draining and hub.heir is not None:
+            # Accepted at the last moment.
+            self.drain()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.phase = OVER

@@ -120,6 +120,17 @@ async def test_l4_a_request_in_progress_is_answered_and_the_connection_moves_the
     await receiving
 
 
+async def test_l4_a_connection_accepted_at_the_last_moment_moves(start, channels):
+    old, new, receiving = await two_hubs(start, channels)
+    await new.agent()
+    old.hub.draining = True
+    visitor = await old.visitor()
+    assert (await visitor.get()).status == 200
+    assert old.hub.stats.requests == 0 and not old.hub.connections
+    old.hub.heir.channel.close()
+    await receiving
+
+
 async def test_l4_a_full_channel_only_delays(start, channels):
     old, new, receiving = await two_hubs(start, channels)
     channel = old.hub.heir.channel
