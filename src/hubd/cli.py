@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from hubd import initcommand, tokencommands
+from hubd import configcommands, healthcommand, initcommand, plugincommands, tokencommands
 from hubd.config import HubConfig
 from tunnel import logs
 from tunnel.allocator import keep_buffers
@@ -28,7 +28,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(tokencommands.app)
+app.add_typer(configcommands.app)
+app.add_typer(plugincommands.app)
 app.command()(initcommand.init)
+app.command()(healthcommand.healthcheck)
 
 # Flags whose setting is not called as they are.
 _KEYS = {

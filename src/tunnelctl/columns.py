@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -190,7 +191,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "setting": (
         Column("KEY", _field("key")),
-        Column("VALUE", lambda row: text.printable(str(row["value"])), flexible=True),
+        Column("VALUE", lambda row: json.dumps(row["value"], ensure_ascii=False), flexible=True),
         Column("ORIGIN", _field("origin"), keep=1, flexible=True),
     ),
     "stats": (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +94,7 @@ def folders(environ: Mapping[str, str]) -> Iterator[Path]:
     if runtime := environ.get("XDG_RUNTIME_DIR"):
         yield Path(runtime) / "hubd"
     yield _SYSTEM
+    yield Path(tempfile.gettempdir(), f"hubd-{os.geteuid()}")
 
 
 def find_local(environ: Mapping[str, str]) -> str:
@@ -99,7 +102,7 @@ def find_local(environ: Mapping[str, str]) -> str:
     live: list[str] = []
     for folder in folders(environ):
         try:
-            sockets = sorted(folder.glob("admin*.sock"))
+            sockets = sorted(folder.glob("admin*.sock")) if _ours(folder) else []
         except OSError:
             continue
         live += [f"unix://{path}" for path in sockets if _answers(path)]
@@ -118,6 +121,12 @@ def find_local(environ: Mapping[str, str]) -> str:
         code=Code.UNAVAILABLE,
         reason="HUB_UNKNOWN",
     )
+
+
+def _ours(folder: Path) -> bool:
+    """Tell whether nobody but us and root can have put a socket there: a token may go to it."""
+    found = folder.stat()
+    return found.st_uid in (0, os.geteuid()) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _answers(path: Path) -> bool:

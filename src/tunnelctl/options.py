@@ -22,6 +22,11 @@ class Output(StrEnum):
     NAME = "name"
 
     @property
+    def for_people(self) -> bool:
+        """Whether it is a table."""
+        return self in (Output.TABLE, Output.WIDE)
+
+    @property
     def for_programs(self) -> bool:
         """Whether a program reads it."""
         return self in (Output.JSON, Output.JSONL)

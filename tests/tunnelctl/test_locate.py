@@ -72,7 +72,8 @@ def listening(folder, name):
     return sock
 
 
-def test_the_only_hub_of_this_machine_is_found(short):
+def test_the_only_hub_of_this_machine_is_found(short, monkeypatch):
+    monkeypatch.setattr(locate.tempfile, "gettempdir", lambda: str(short / "tmp"))
     environ = {"XDG_RUNTIME_DIR": str(short)}
     folder = short / "hubd"
     with pytest.raises(Problem, match="none was found"):
@@ -81,6 +82,10 @@ def test_the_only_hub_of_this_machine_is_found(short):
     with pytest.raises(Problem, match="none was found"):
         locate.find_local(environ)
     with listening(folder, "admin.sock"):
+        folder.chmod(0o777)
+        with pytest.raises(Problem, match="none was found"):
+            locate.find_local(environ)
+        folder.chmod(0o700)
         assert locate.find_local(environ) == f"unix://{folder}/admin.sock"
         with listening(folder, "admin-9000.sock"), pytest.raises(Problem) as caught:
             locate.find_local(environ)

@@ -12,7 +12,6 @@ from tunnelctl.command import command, group
 from tunnelctl.commands import configs
 from tunnelctl.commands.sessions import DryRun, Yes, each
 from tunnelctl.names import AgentArgument, LabelOption
-from tunnelctl.options import Output
 from tunnelctl.run import Run
 from tunnelctl.text import plural
 
@@ -41,7 +40,7 @@ async def list_(
             await live.poll(run, "agent", fetch)
         found = await fetch()
     run.show("agent", found)
-    if not run.output.for_programs:
+    if run.output.for_people:
         run.note(names.counted(found, "agent"))
 
 
@@ -109,7 +108,7 @@ async def delete(run: Run, agents: Agents, yes: Yes = False, dry_run: DryRun = F
 
 
 def _say(run: Run, done: list[dict[str, Any]], sentence: Any) -> None:
-    if run.output in (Output.TABLE, Output.WIDE):
+    if run.output.for_people:
         for row in done:
             print(sentence(row))
     else:

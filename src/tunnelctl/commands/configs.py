@@ -11,7 +11,6 @@ import typer
 from tunnelctl import names, rows
 from tunnelctl.command import command, group
 from tunnelctl.names import AgentArgument
-from tunnelctl.options import Output
 from tunnelctl.problems import Code, Problem
 from tunnelctl.run import Run
 
@@ -38,7 +37,7 @@ async def get(
         answer = await hub.agent_configs.GetAgentConfig(request)
     found = rows.config_version(answer.config)
     status = [rows.config_status(row) for row in answer.status]
-    if run.output not in (Output.TABLE, Output.WIDE):
+    if not run.output.for_people:
         run.show_one("config_version", found | {"status": status})
         return
     print(f"# {found['name']} by {found['author']}", end="")
@@ -163,7 +162,7 @@ def _bad(file: str, faults: list[tuple[str, str]]) -> Problem:
 
 def _say(run: Run, stored: agent_config_pb2.AgentConfigVersion) -> None:
     row = rows.config_version(stored)
-    if run.output in (Output.TABLE, Output.WIDE):
+    if run.output.for_people:
         again = f", which is version {row['rollback_of']} again" if row["rollback_of"] else ""
         print(f"stored version {row['version']}{again}")
         run.note("tunnelctl agents config get shows which sessions have applied it")

@@ -40,7 +40,7 @@ async def events(
 
 
 def _print(run: Run, row: dict[str, Any]) -> None:
-    if run.output in (Output.TABLE, Output.WIDE):
+    if run.output.for_people:
         # Lines of a stream stand by themselves, so widths are fixed.
         when = row["time"][11:19] if run.output is Output.TABLE else row["time"]
         print(render.sentence(f"{when}  {row['type']:<18}  {row['message']}  ({row['actor']})"), flush=True)

@@ -45,7 +45,7 @@ async def drain(
             return
         answer = await hub.hub.DrainHub(request)
     row = rows.hub(answer.hub) | {"draining_sessions": answer.draining_sessions}
-    if run.output in (Output.TABLE, Output.WIDE):
+    if run.output.for_people:
         print(f"{row['name']} drains: {plural(answer.draining_sessions, 'session')}")
     else:
         run.show_one("hub", row)
@@ -57,7 +57,7 @@ async def reload(run: Run) -> None:
 
     async with run.hub() as hub:
         answer = await hub.hub.ReloadHub(hub_pb2.ReloadHubRequest())
-    if run.output in (Output.TABLE, Output.WIDE):
+    if run.output.for_people:
         print(f"applied: {', '.join(answer.applied) or 'nothing changed'}")
         if answer.need_restart:
             print(f"needs a restart: {', '.join(answer.need_restart)}")
@@ -108,7 +108,7 @@ async def log_level(
         "previous_level": answer.previous_level,
         "revert_time": rows.time(answer, "revert_time"),
     }
-    if run.output in (Output.TABLE, Output.WIDE):
+    if run.output.for_people:
         print(f"log level {row['level']}, {row['previous_level']} again at {row['revert_time']}")
     else:
         run.show_one("log_level", row)

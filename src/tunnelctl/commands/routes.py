@@ -10,7 +10,6 @@ from tunnelctl import complete, live, names, rows
 from tunnelctl.command import command, group
 from tunnelctl.commands.sessions import DryRun, Yes, each
 from tunnelctl.names import AgentOption
-from tunnelctl.options import Output
 from tunnelctl.problems import Code, Problem
 from tunnelctl.run import Run
 from tunnelctl.text import plural
@@ -29,7 +28,7 @@ async def list_(
             await live.watch(run, "route", hub.watch_routes(told=live.told(run)), rows.route)
         found = [rows.route(row) async for row in hub.list_routes(agent=names.agent(agent))]
     run.show("route", found)
-    if not run.output.for_programs:
+    if run.output.for_people:
         run.note(names.counted(found, "route"))
 
 
@@ -70,7 +69,7 @@ async def create(
     )
     async with run.hub() as hub:
         row = rows.route((await hub.routes.CreateRoute(request)).route)
-    if run.output in (Output.TABLE, Output.WIDE):
+    if run.output.for_people:
         print(f"created {row['name']}")
         if row["error"]:
             run.note(f"but it does not work yet: {row['error']}")
@@ -91,7 +90,7 @@ async def delete(run: Run, routes: Routes, yes: Yes = False, dry_run: DryRun = F
         return
     async with run.hub() as hub:
         done = await each(run, hub, chosen, one)
-    if run.output in (Output.TABLE, Output.WIDE):
+    if run.output.for_people:
         for row in done:
             print(f"deleted {row['name']}")
     else:
@@ -106,7 +105,7 @@ async def test(
 
     async with run.hub() as hub:
         row = rows.resolution(await hub.routes.ResolveRoute(route_pb2.ResolveRouteRequest(url=url)))
-    if run.output in (Output.TABLE, Output.WIDE):
+    if run.output.for_people:
         print(_told(row) if row["agent"] else f"nobody: {row['reason']}")
     else:
         run.show_one("resolution", row)

@@ -67,7 +67,7 @@ async def list_(
         counters = await _counters(hub) if run.output is not Output.NAME else {}
     run.show("session", [rows.session(row, counters.get(row.name)) for row in found])
     away = "".join(f"; hub {name.rpartition('/')[2]} did not answer" for name in sorted(missing))
-    if missing or not run.output.for_programs:
+    if missing or run.output.for_people:
         run.note(names.counted(found, "session") + away)
     if missing:
         run.code = Code.PARTIAL
@@ -89,7 +89,7 @@ async def watch(run: Run, agent: AgentOption = None, label: LabelOption = None) 
         changes = hub.watch_sessions(agent=names.agent(agent), labels=names.labels(label), told=live.told(run))
         async for change in changes:
             row = rows.session(change.row) if change.row is not None else None
-            if run.output not in (Output.TABLE, Output.WIDE):
+            if not run.output.for_people:
                 if change.kind != "bookmark":
                     render.line({"change": change.kind, "session": row})
             elif row is not None:
@@ -198,7 +198,7 @@ async def each(run: Run, hub: Hub, chosen: list[Any], work: Callable[[Hub, Any],
 
 def say(run: Run, done: list[dict[str, Any]], sentence: Callable[[dict[str, Any]], str]) -> None:
     """Print what was done: a sentence each for people, rows for programs."""
-    if run.output in (Output.TABLE, Output.WIDE):
+    if run.output.for_people:
         for row in done:
             print(sentence(row))
     else:

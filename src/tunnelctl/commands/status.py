@@ -10,7 +10,6 @@ import typer
 from tunnelctl import rows
 from tunnelctl.columns import short
 from tunnelctl.command import command
-from tunnelctl.options import Output
 from tunnelctl.render import sentence, table, terminal
 from tunnelctl.run import Run
 from tunnelctl.text import duration, size
@@ -41,7 +40,7 @@ async def status(run: Run) -> None:
         "stats": figures,
         "warnings": warnings,
     }
-    if run.output not in (Output.TABLE, Output.WIDE):
+    if not run.output.for_people:
         run.show_one("status", report)
         return
     for line in [*table("hub", hubs, limit=terminal(), color=run.color), "", *_lines(report, me)]:

@@ -107,7 +107,7 @@ async def list_(
         listed = hub.list_tokens(kind=number, agent=names.agent(agent), ended=all_)
         found = [rows.token(row) async for row in listed]
     run.show("token", found)
-    if not run.output.for_programs:
+    if run.output.for_people:
         run.note(names.counted(found, "token"))
 
 
@@ -129,7 +129,7 @@ async def revoke(
         if not run.sure("revoke", chosen, yes=yes, dry_run=dry_run, one="token"):
             return
         done = await each(run, hub, chosen, one)
-    if run.output in (Output.TABLE, Output.WIDE):
+    if run.output.for_people:
         for row in done:
             print(f"revoked {row['name']}: {plural(row['evicted_sessions'], 'session')} evicted")
     else:

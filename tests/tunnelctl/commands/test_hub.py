@@ -39,7 +39,7 @@ def test_config_has_no_secret(ctl):
         {"key": "tls.key", "value": "***", "origin": "hubd.toml:3"},
     ]
     assert "ORIGIN" not in ctl("hub", "config").out
-    assert ctl("hub", "config", "--origin").lines[2].split() == ["tls.key", "***", "hubd.toml:3"]
+    assert ctl("hub", "config", "--origin").lines[2].split() == ["tls.key", '"***"', "hubd.toml:3"]
     assert ctl("hub", "config", "-o", "name").lines == ["listen", "tls.key"]
 
 

@@ -1,0 +1,93 @@
+"""``hubd config``: what is wrong with the settings, what they are and where each came from, what there may be."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hubd.config import HubConfig
+from tunnel.settings import EXIT_CONFIG, Fault, Loaded, SettingsError, load
+
+app = typer.Typer(name="config", help="Check and show the settings, with no hub running.", no_args_is_help=True)
+
+_Config = Annotated[Path | None, typer.Option("-c", "--config", help="TOML file with settings.")]
+
+# Settings that name files which must be there when the hub starts.
+_FILES = ("tls.cert", "tls.key", "tls.client_ca", "admin.tls.cert", "admin.tls.key", "admin.client_ca")
+
+
+@app.command()
+def check(config: _Config = None) -> None:
+    """Say all that is wrong with the file and the environment, a line for each fault. Ends with code 78 then."""
+    loaded = _load(config)
+    _end(list(missing_files(loaded)))
+    typer.echo(f"{config or 'settings'}: good")
+
+
+@app.command()
+def show(
+    config: _Config = None,
+    origin: Annotated[bool, typer.Option("--origin", help="Also where each setting comes from.")] = False,
+) -> None:
+    """Print the settings in force, as TOML. Secrets are masked."""
+    for line in lines(_load(config), origin=origin):
+        typer.echo(line)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the file, for editors."""
+    typer.echo(json.dumps(HubConfig.model_json_schema(), indent=2))
+
+
+def lines(loaded: Loaded[HubConfig], *, origin: bool) -> Iterator[str]:
+    """Yield one line a setting; what is not set has no place in TOML and is a comment."""
+    for key, value, source in loaded.rows():
+        behind = f"  # {source}" if origin else ""
+        if value is None:
+            yield f"# {key} is not set{behind}"
+        else:
+            yield f"{key} = {json.dumps(_plain(value), ensure_ascii=False)}{behind}"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list | set | frozenset):
+        return [_plain(item) for item in value]
+    return {} if isinstance(value, dict) else str(value)
+
+
+def missing_files(loaded: Loaded[HubConfig]) -> Iterator[Fault]:
+    """Yield a fault for every file the settings name that cannot be read."""
+    for key, value, source in loaded.rows():
+        if key not in _FILES or value is None:
+            continue
+        try:
+            with open(str(value), "rb"):
+                pass
+        except OSError as error:
+            yield Fault(source, key, f"cannot read {value}: {error.strerror}")
+
+
+def _load(config: Path | None) -> Loaded[HubConfig]:
+    from hubd.handover import RESERVED
+
+    try:
+        return load(HubConfig, prefix="HUBD_", file=config, flags={}, environ=os.environ, reserved=RESERVED)
+    except SettingsError as error:
+        _end(error.faults)
+        raise
+
+
+def _end(faults: list[Fault]) -> None:
+    """Tell the faults and end, if there are any."""
+    for fault in faults:
+        typer.echo(str(fault), err=True)
+    if faults:
+        raise typer.Exit(EXIT_CONFIG)

@@ -1,0 +1,80 @@
+"""``hubd config``."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from hubd.cli import app
+from hubd.config import HubConfig
+
+
+def run(*arguments: object, **environ: str) -> Result:
+    return CliRunner().invoke(app, ["config", *map(str, arguments)], env=environ)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "hubd.toml"
+
+
+def test_every_fault_of_a_file_at_once_with_its_line(file: Path) -> None:
+    file.write_text('lisen = "127.0.0.1:1"\n[timeouts]\ndrain = "soon"\n[limits]\nbacklog = 0\n')
+    done = run("check", "-c", file, HUBD_POLICI="random")
+    assert done.exit_code == 78
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert lines[0] == f'{file}:1: lisen: unknown key (did you mean "listen"?)'
+    assert 'HUBD_POLICI: unknown variable (did you mean "HUBD_POLICY"?)' in lines
+    assert any(line.startswith(f"{file}:3: timeouts.drain: 'soon' is not a duration") for line in lines)
+    assert any(line.startswith(f"{file}:5: limits.backlog: ") for line in lines)
+    assert len(lines) == 4
+
+
+def test_files_that_are_named_must_be_there(file: Path) -> None:
+    file.write_text(
+        'listen = "127.0.0.1:1"\ntls_listen = "127.0.0.1:2"\n[tls]\ncert = "/nowhere/a.pem"\nkey = "/nowhere/a.key"\n'
+    )
+    done = run("check", "-c", file)
+    assert (done.exit_code, done.stderr.splitlines()) == (
+        78,
+        [
+            f"{file}:4: tls.cert: cannot read /nowhere/a.pem: No such file or directory",
+            f"{file}:5: tls.key: cannot read /nowhere/a.key: No such file or directory",
+        ],
+    )
+
+
+def test_a_good_file(file: Path) -> None:
+    file.write_text('domain = "tunnel.example.com"\n')
+    done = run("check", "-c", file)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, f"{file}: good\n", "")
+    assert run("check", "-c", file.parent / "none.toml").exit_code == 78
+
+
+def test_show_is_a_file_that_gives_the_same(file: Path) -> None:
+    file.write_text('domain = "tunnel.example.com"\ntrusted_proxies = ["10.0.0.0/8"]\n[timeouts]\ndrain = "5s"\n')
+    done = run("show", "-c", file, HUBD_POLICY="random")
+    shown = tomllib.loads(done.stdout)
+    assert (shown["domain"], shown["policy"], shown["timeouts"]["drain"]) == ("tunnel.example.com", "random", 5.0)
+    again = file.with_name("again.toml")
+    again.write_text(done.stdout)
+    assert run("show", "-c", again).stdout == done.stdout
+
+
+def test_show_origin(file: Path) -> None:
+    file.write_text('domain = "tunnel.example.com"\n')
+    lines = run("show", "--origin", "-c", file, HUBD_POLICY="random").stdout.splitlines()
+    assert f'domain = "tunnel.example.com"  # {file}:1' in lines
+    assert 'policy = "random"  # HUBD_POLICY' in lines
+    assert 'listen = "127.0.0.1:8882"  # default' in lines
+    assert "# tls is not set  # default" in lines
+
+
+def test_schema() -> None:
+    schema = json.loads(run("schema").stdout)
+    assert set(schema["properties"]) == set(HubConfig.model_fields)
