@@ -193,6 +193,10 @@ class Roster:
         """Counters of an agent's former sessions."""
         return self._totals.get(agent_id) or Totals()
 
+    def counted(self) -> list[str]:
+        """Agents with counters of former sessions."""
+        return list(self._totals)
+
     def forget_totals(self, agent_id: str) -> None:
         """An agent was deleted."""
         self._totals.pop(agent_id, None)

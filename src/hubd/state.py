@@ -14,6 +14,7 @@ from hubd.budget import Budget
 from hubd.connection import IDLE
 from hubd.feed import Events
 from hubd.ids import Ids
+from hubd.lags import Lags
 from hubd.leaving import Leaving
 from hubd.pick import POLICIES
 from hubd.pressure import Pressure
@@ -114,6 +115,7 @@ class Hub:
         self.configure(config)
         self.pressure = Pressure(self)
         self.pulse = Pulse(self)
+        self.lags = Lags()
         self.now = self.loop.time()
         self.access_log = access_log
         self.stats = Stats()

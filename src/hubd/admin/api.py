@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from hubd.admin.address import AddressError, FindAddresses
 from hubd.admin.caller import AuthenticateAdmin, Caller
 from hubd.admin.endless import Endings
+from hubd.admin.event_service import EventService
 from hubd.admin.hub_service import HubService
 from hubd.admin.roles import Role
 from hubd.admin.server import AdminServer, Register
 from hubd.admin.session_service import SessionService
+from hubd.admin.stats_service import StatsService
+from hubd.admin.token_service import TokenService
 from hubd.listeners import ListenError
-from tunnelpb.hub.v1 import hub_pb2_grpc, session_pb2_grpc
+from tunnelpb.hub.v1 import event_pb2_grpc, hub_pb2_grpc, session_pb2_grpc, stats_pb2_grpc, token_pb2_grpc
 
 if TYPE_CHECKING:
     from hubd.app import App
@@ -52,11 +55,21 @@ class Api:
         )
 
     def _services(self) -> dict[str, Register]:
-        hub, endings = self.app.hub, self.endings
+        app, endings = self.app, self.endings
+        hub = app.hub
         self._hub_service = HubService(hub, self)
         return {
             "tunnelpb.hub.v1.SessionService": partial(
                 session_pb2_grpc.add_SessionServiceServicer_to_server, SessionService(hub, endings)
+            ),
+            "tunnelpb.hub.v1.StatsService": partial(
+                stats_pb2_grpc.add_StatsServiceServicer_to_server, StatsService(hub, endings)
+            ),
+            "tunnelpb.hub.v1.EventService": partial(
+                event_pb2_grpc.add_EventServiceServicer_to_server, EventService(hub, endings)
+            ),
+            "tunnelpb.hub.v1.TokenService": partial(
+                token_pb2_grpc.add_TokenServiceServicer_to_server, TokenService(hub, app.identity.tokens)
             ),
             "tunnelpb.hub.v1.HubService": partial(hub_pb2_grpc.add_HubServiceServicer_to_server, self._hub_service),
         }

@@ -75,7 +75,7 @@ class Gate(grpc.aio.ServerInterceptor):
         generates = inspect.isasyncgenfunction(inner)
         behaviour: Any = self._many(inner, method) if generates else self._single(inner, method)
         make = getattr(grpc, f"{_KINDS[streams_in, streams_out]}_rpc_method_handler")
-        return make(behaviour, handler.request_deserializer, handler.response_serializer)
+        return make(behaviour, handler.request_deserializer, _encoder(handler.response_serializer))
 
     def _single(self, inner: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Awaitable[Any]]:
         async def call(request: Any, context: Context) -> Any:
@@ -160,6 +160,11 @@ class Gate(grpc.aio.ServerInterceptor):
                 "management call",
                 extra={"actor": _actor(), "call": method, "subject": _subject(request), "outcome": outcome},
             )
+
+
+def _encoder(serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """Passes on what is encoded already: answers that many watchers share."""
+    return lambda answer: answer if type(answer) is bytes else serialize(answer)
 
 
 def _actor() -> str:
