@@ -244,7 +244,7 @@ class App:
         # Transports report their end one turn of the loop after abort().
         await asyncio.sleep(0)
         hub.rejects.flush()
-        self.identity.close()
+        await self.identity.close()
         self._close_files()
 
     def _close_files(self) -> None:

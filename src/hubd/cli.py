@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from hubd import configcommands, healthcommand, initcommand, plugincommands, tokencommands
+from hubd import configcommands, healthcommand, initcommand, passwordcommand, plugincommands, tokencommands
 from hubd.config import HubConfig
 from tunnel import logs
 from tunnel.allocator import keep_buffers
@@ -32,6 +32,7 @@ app.add_typer(configcommands.app)
 app.add_typer(plugincommands.app)
 app.command()(initcommand.init)
 app.command()(healthcommand.healthcheck)
+app.command()(passwordcommand.hash_password)
 
 # Flags whose setting is not called as they are.
 _KEYS = {

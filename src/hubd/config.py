@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from hubd.admin.address import AdminAddress
 from hubd.headers import Networks
+from hubd.identity.passwords import is_hash
 from hubd.pick import POLICIES
 from hubd.rates import LEAST_FLOW
 from tunnel.settings import ByteSize, Duration, HostPort, Section
@@ -119,8 +120,46 @@ class Timeouts(Section):
     """Reading on after a refusal."""
     attach: Duration = 10.0
     """Deciding on an agent."""
+    authorize: Duration = 5.0
+    """Deciding on a visitor, where that takes a password or a plugin. People leave after some seconds."""
     drain: Duration = 30.0
     """From the first signal to the cut."""
+
+
+class Visitors(Section):
+    """Who may visit agents that have no rule of their own."""
+
+    mode: Literal["open", "bearer", "basic", "certificate"] = "open"
+    """Anybody, with a visitor's token, with user and password, or with a certificate of ``client_ca``."""
+    allow_networks: Annotated[Networks, BeforeValidator(_networks)] = ()
+    """Where visitors may come from; empty is anywhere."""
+    users: dict[str, str] = Field(default_factory=dict, repr=False)
+    """For ``basic``: what ``hubd hash-password`` made of a password, by user."""
+    client_ca: Path | None = None
+    """Authorities of visitors' certificates, PEM. They count for no agent."""
+    forward_credentials: bool = False
+    """Pass an Authorization that the hub asked for on to the target."""
+
+    @field_validator("users")
+    @classmethod
+    def _users(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, kept in value.items():
+            if not is_hash(kept):
+                raise ValueError(f"the password of {name} is not a hash: make one with hubd hash-password")
+        return value
+
+    @model_validator(mode="after")
+    def _certificate(self) -> Visitors:
+        if self.mode == "certificate" and self.client_ca is None:
+            raise ValueError("mode certificate needs the authority that signs them: give visitors.client_ca")
+        return self
+
+
+class Hooks(Section):
+    """Plugins that decide."""
+
+    disable: tuple[str, ...] = ()
+    """Names of hook plugins to leave alone."""
 
 
 class Store(Section):
@@ -209,6 +248,8 @@ class HubConfig(Section):
     """Serve agents at ``{id}.<domain>`` as well."""
     policy: Literal["least-streams", "random", "round-robin"] = "least-streams"
     auth: Auth = Auth()
+    visitors: Visitors = Visitors()
+    hooks: Hooks = Hooks()
     insecure_plain_agents: bool = False
     """Let agents of other machines attach without TLS: tokens can be read on the way."""
     insecure_plain_visitors: bool = False
@@ -262,6 +303,8 @@ class HubConfig(Section):
             raise ValueError("a certificate without a TLS listener: give --tls-listen HOST:PORT")
         if self.listen is None and self.tls_listen is None and not self.carriers:
             raise ValueError("nothing to listen on: give listen, tls_listen or carriers")
+        if self.visitors.client_ca is not None and self.tls is None:
+            raise ValueError("visitors.client_ca needs a TLS listener: give --tls-listen, --tls-cert and --tls-key")
         if self.auth.agent_certificates and (self.tls is None or self.tls.client_ca is None):
             raise ValueError("auth.agent_certificates needs the authority that signs them: give tls.client_ca")
         return self

@@ -28,11 +28,14 @@ def tls_options(config: HubConfig) -> TlsOptions | None:
     tls = config.tls
     if tls is None:
         return None
+    authorities = [str(path) for path in (tls.client_ca, config.visitors.client_ca) if path is not None]
+    optional = "optional" if config.visitors.client_ca is not None else "required"
     return TlsOptions(
-        ca_file=str(tls.client_ca) if tls.client_ca is not None else None,
+        ca_file=authorities[0] if authorities else None,
+        also_ca_file=authorities[1] if len(authorities) > 1 else None,
         cert_file=str(tls.cert),
         key_file=str(tls.key) if tls.key is not None else None,
-        client_optional=tls.clients == "optional",
+        client_optional=(tls.clients or optional) == "optional",
     )
 
 

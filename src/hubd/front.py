@@ -33,14 +33,17 @@ class Front(Connection):
 
     Attributes:
         request_id: of the request in progress, b"" if it has none.
+        certified: whether it showed a visitor's certificate; None before anybody asked.
+        held: the request in progress waits for a decision.
     """
 
-    __slots__ = ("_pumping", "request_id")
+    __slots__ = ("_pumping", "certified", "held", "request_id")
 
     def __init__(self, hub: Hub) -> None:
         super().__init__(hub)
         self.request_id = b""
-        self._pumping = False
+        self._pumping = self.held = False
+        self.certified: bool | None = None
 
     # -- the transport's calls ----------------------------------------------------------------------------------------
 
@@ -63,7 +66,7 @@ class Front(Connection):
                 self.hub.stats.rejects["truncated_head"] += 1
             self._pump()
             return self.phase != OVER and not self.link.secure
-        half_open = phase == ACTIVE and self.exchange is not None and self.reader.body_done
+        half_open = phase == ACTIVE and (self.exchange is not None or self.held) and self.reader.body_done
         if half_open and not self.link.secure:
             # A half-close after the request: it still gets its answer (TLS has no such thing). From here on a reset is
             # not reported by the loop any more, so the sweep looks for it.
@@ -163,6 +166,19 @@ class Front(Connection):
             self._local(head, route)
 
     def _forward(self, head: RequestHead, route: Route) -> None:
+        guard = self.hub.guard
+        if guard is None or guard.admits(self, head, route):
+            self.go_on(head, route)
+
+    def release(self) -> bool:
+        """A decision was made on the request that was held; False if nobody waits for it any more."""
+        self.held = False
+        return self.phase == ACTIVE
+
+    def go_on(self, head: RequestHead, route: Route) -> None:
+        """Send a request on that may go on."""
+        if self.read_paused:
+            self.resume_reading()
         gate = self.hub.gate
         meter = None
         if gate is not None:

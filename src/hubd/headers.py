@@ -82,6 +82,19 @@ def is_trusted(peer: str, networks: Networks) -> bool:
     return any((mapped or address) in network for network in networks)
 
 
+def visitor_address(link: Link, special: Special, proxies: Networks) -> str:
+    """Where a request comes from: the peer's address, or behind trusted proxies the last one they name that is none of
+    them."""
+    if not link.trusted:
+        return link.peer
+    chain = b",".join(special.get(b"x-forwarded-for", [])).split(b",")
+    for hop in reversed(chain):
+        address = hop.strip().decode("latin-1")
+        if address and not is_trusted(address, proxies):
+            return address[:64]
+    return link.peer
+
+
 def given_request_id(head: RequestHead) -> bytes | None:
     """The request's own id if it sent one that can be used; fields that cannot be used are taken out of the head."""
     for field in head.fields:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Protocol
 
-from hubd.headers import is_trusted
+from hubd.headers import visitor_address
 from hubd.rates import LEAST_FLOW, Flow, Rate
 from hubd.reasons import AGENT_BUSY, BUFFERS_FULL, RATE_LIMITED, VISITOR_RATE_LIMITED, Reason
 
@@ -238,7 +238,7 @@ class Quotas:
         return quota
 
     def _visitor(self, front: Front, head: RequestHead, quota: Quota, agent_id: str) -> Share:
-        key = (agent_id, self._address(front, head))
+        key = (agent_id, visitor_address(front.link, head.special, self._hub.config.trusted_proxies))
         share = self._visitors.get(key)
         if share is None:
             limits = quota.limits
@@ -248,18 +248,6 @@ class Quotas:
         else:
             self._visitors.move_to_end(key)
         return share
-
-    def _address(self, front: Front, head: RequestHead) -> str:
-        """The visitor's address: the peer's, or behind trusted proxies the last one they name that is none of them."""
-        link = front.link
-        if not link.trusted:
-            return link.peer
-        chain = b",".join(head.special.get(b"x-forwarded-for", [])).split(b",")
-        for hop in reversed(chain):
-            address = hop.strip().decode("latin-1")
-            if address and not is_trusted(address, self._hub.config.trusted_proxies):
-                return address[:64]
-        return link.peer
 
 
 def _later(reason: Reason, seconds: float) -> Reason:

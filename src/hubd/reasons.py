@@ -67,6 +67,10 @@ TRACE = Reason("method_not_allowed", 405, "this method is not served")
 MISDIRECTED = Reason("misdirected_request", 421, "this connection was opened for another name")
 BAD_TARGET = Reason("bad_proxy_host", 400, "x-proxy-host is not a valid target")
 BAD_PATH = Reason("bad_path", 400, "this path cannot be given to this agent")
+VISIT_UNAUTHORIZED = Reason("visit_unauthorized", 401, "this service asks for credentials")
+VISIT_FORBIDDEN = Reason("visit_forbidden", 403, "this service is not for you")
+VISIT_LIMITED = Reason("visit_limited", 429, "too many wrong credentials from this address", 60)
+VISIT_FAILED = Reason("visit_undecided", 503, "the hub could not decide on this request", 5)
 VISITOR_LEFT = Reason("visitor_left", 499, "the visitor left")
 VISITOR_STALLED = Reason("visitor_stalled", 499, "the visitor does not read")
 
@@ -74,7 +78,7 @@ TABLE = _table(
     BUFFERS_FULL, RATE_LIMITED, VISITOR_RATE_LIMITED, TOO_MANY_SESSIONS, AGENT_UNKNOWN, NOT_FOUND, AGENT_OFFLINE, AGENT_DRAINING, AGENT_BUSY, OVERLOADED, HUB_DRAINING, ATTACH_BUSY,
     ATTACH_TIMEOUT, UNAUTHORIZED, ATTACH_LIMITED, ATTACH_INSECURE, ATTACH_TAKEN, ATTACH_DENIED, AGENT_LOST, AGENT_RESET, BAD_RESPONSE, BAD_UPGRADE, TRUNCATED, RESPONSE_TIMEOUT,
     LOOP, HEADER_TIMEOUT, BODY_TIMEOUT, TRACE, MISDIRECTED, BAD_TARGET, BAD_PATH, VISITOR_LEFT,
-    VISITOR_STALLED,
+    VISITOR_STALLED, VISIT_UNAUTHORIZED, VISIT_FORBIDDEN, VISIT_LIMITED, VISIT_FAILED,
 )  # fmt: skip
 
 _STANDARD = {status.value: status.phrase.encode() for status in HTTPStatus}

@@ -28,7 +28,7 @@ logger = logging.getLogger("hubd")
 Load = Callable[[], Loaded[HubConfig]]
 """Gathers the settings of all layers, as at the start. Blocking; raises SettingsError."""
 
-LIVE = ("access_log", "domain", "limits", "log_level", "policy", "timeouts", "tls", "trusted_proxies")
+LIVE = ("access_log", "domain", "limits", "log_level", "policy", "timeouts", "tls", "trusted_proxies", "visitors")
 """Settings that change at once, by their first word."""
 RESTART = ("limits.backlog",)
 """Those under a word above that do not: the kernel took the number when the socket was opened."""
@@ -111,7 +111,7 @@ class Reloader:
         if old.log_level != new.log_level:
             logging.getLogger().setLevel(new.log_level.upper())
         app.use_access_log(log)
-        app.identity.trust(authorities)
+        app.identity.configure(authorities)
         if context is not None and app.doors is not None and "tls_listen" in app.doors.ports:
             await app.doors.ports["tls_listen"].present(context)
             self._certificate = print_
@@ -168,7 +168,7 @@ def _fingerprint(config: HubConfig) -> bytes:
     """Tells whether the certificate's files hold the same as before; files that cannot be read count as empty."""
     digest = hashlib.sha256()
     tls = config.tls
-    for path in (tls.cert, tls.key, tls.client_ca) if tls is not None else ():
+    for path in (tls.cert, tls.key, tls.client_ca, config.visitors.client_ca) if tls is not None else ():
         if path is not None:
             try:
                 digest.update(path.read_bytes())

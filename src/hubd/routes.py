@@ -46,9 +46,10 @@ class Route:
         host: target asked for, or None for the agent's own default.
         lines: the head made for this route, by whether the agent takes raw paths: a visitor that repeats its request
             has the same route again.
+        credential: scheme and value of Authorization, once it was looked for. Secret.
     """
 
-    __slots__ = ("agent_id", "host", "lines", "path", "prefix", "target")
+    __slots__ = ("agent_id", "credential", "host", "lines", "path", "prefix", "target")
 
     def __init__(self, agent_id: str, prefix: bytes, path: bytes, target: bytes, host: bytes | None) -> None:
         self.agent_id = agent_id
@@ -57,6 +58,7 @@ class Route:
         self.target = target
         self.host = host
         self.lines: dict[bool, bytes] = {}
+        self.credential: tuple[bytes, bytes] | None = None
 
 
 def take_target(query: bytes) -> tuple[bytes | None, bytes]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hubd.exchange import Exchange
     from hubd.front import Front
     from hubd.handover import Heir
+    from hubd.identity.visitors import VisitorGuard
     from hubd.reload import Reloaded
     from hubd.sessions import AgentSession
     from tunnel.http1 import RequestHead
@@ -73,6 +74,7 @@ class Hub:
         tunnels: upgraded connections.
         draining: no new work; set by the first signal.
         gate: what every request must pass; None while nothing is limited.
+        guard: who may visit; None while everybody may.
         boot_id: random per process.
         started: when, in seconds since the epoch.
         roster: sessions as the management API sees them.
@@ -107,6 +109,7 @@ class Hub:
         self.router = Router(config.domain)
         self.connections: set[Connection] = set()
         self.gate: Quotas | None = None
+        self.guard: VisitorGuard | None = None
         self.pools = AgentPools(self.roster.changed)
         self.budget = budget
         self.loop = asyncio.get_running_loop()

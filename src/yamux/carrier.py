@@ -81,6 +81,7 @@ class TlsOptions:
         server_name: name to send and to check instead of the address' host. Clients only.
         insecure_skip_verify: accept any server certificate. Never set by default.
         client_optional: with `ca_file`, let clients without a certificate in as well. Servers only.
+        also_ca_file: further authorities of client certificates. Servers only.
     """
 
     ca_file: str | None = None
@@ -89,6 +90,7 @@ class TlsOptions:
     server_name: str | None = None
     insecure_skip_verify: bool = False
     client_optional: bool = False
+    also_ca_file: str | None = None
 
 
 class UpgradeRefused(Exception):

@@ -54,7 +54,7 @@ def test_addresses_and_options_are_frozen_values() -> None:
 
 
 def test_tls_options_are_safe_unless_told_otherwise() -> None:
-    assert dataclasses.astuple(TlsOptions()) == (None, None, None, None, False, False)
+    assert dataclasses.astuple(TlsOptions()) == (None, None, None, None, False, False, None)
 
 
 def test_a_refused_upgrade_carries_the_answer() -> None:

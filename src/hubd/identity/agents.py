@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
+from hook_api import Attach
 from hubd.applicant import AttachDenied, AttachRequest, Grant
 from hubd.identity.failures import Failures
+from hubd.identity.visitors import denied
 from hubd.reasons import ATTACH_INSECURE, ATTACH_LIMITED, ATTACH_TAKEN, UNAUTHORIZED
 
 if TYPE_CHECKING:
+    from hook_api import Hooks
     from hubd.identity.certificates import Authorities
     from hubd.identity.tokens import TokenBook
 
@@ -23,6 +27,7 @@ class AgentGate:
     Args:
         book: tokens.
         failures: by source; 10 a minute.
+        hooks: plugins, asked last.
         open_to_all: no credentials needed, as with ``--dev``; tokens are known all the same, so that agents can enrol.
         plain: tokens may come over unencrypted connections of other machines.
 
@@ -30,9 +35,12 @@ class AgentGate:
         authorities: of agents' certificates; None takes none.
     """
 
-    def __init__(self, book: TokenBook, failures: Failures, *, open_to_all: bool = False, plain: bool = False) -> None:
+    def __init__(
+        self, book: TokenBook, failures: Failures, hooks: Hooks, *, open_to_all: bool = False, plain: bool = False
+    ) -> None:
         self._book = book
         self._failures = failures
+        self._hooks = hooks
         self._open = open_to_all
         self._plain = plain
         self.authorities: Authorities | None = None
@@ -44,8 +52,14 @@ class AgentGate:
         random bits need no lock. What the limit slows down is guessing, and the log.
 
         Raises:
-            AttachDenied: 401 for every credential that is not good, 429 for too many of them.
+            AttachDenied: 401 for every credential that is not good, 429 for too many of them, 403 for a plugin's no.
         """
+        grant = self._prove(request)
+        if self._hooks.agents:
+            await self._ask(request, grant)
+        return grant
+
+    def _prove(self, request: AttachRequest) -> Grant:
         if not (request.private or self._plain):
             raise AttachDenied(ATTACH_INSECURE)
         grant = self._by_token(request)
@@ -60,6 +74,17 @@ class AgentGate:
         if wait:
             raise AttachDenied(dataclasses.replace(ATTACH_LIMITED, retry_after=wait))
         raise AttachDenied(UNAUTHORIZED)
+
+    async def _ask(self, request: AttachRequest, grant: Grant) -> None:
+        """Raise AttachDenied if a plugin says no. What it raises itself is the caller's to tell."""
+        labels = dict(label.split("=", 1) for label in request.labels)
+        answer = self._hooks.agent(
+            Attach(request.agent_id, request.source, grant.actor, request.instance or "", request.version, labels)
+        )
+        if isinstance(answer, Awaitable):
+            answer = await answer
+        if answer is not None:
+            raise AttachDenied(denied(answer))
 
     def _by_token(self, request: AttachRequest) -> Grant | None:
         # The same work for no token, a malformed one and a wrong one.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from carrier_api import renew_server_contexts
+from hook_api import HooksError, load_hooks
 from hubd.identity.agents import AgentGate
 from hubd.identity.certificates import Authorities
 from hubd.identity.failures import Failures
 from hubd.identity.tokens import TokenBook
+from hubd.identity.visitors import VisitorGuard
 from hubd.listeners import ListenError
 from yamux import SessionClosed
 
@@ -31,9 +34,10 @@ class Identity:
     Attributes:
         tokens: all of them.
         agents: decides who attaches.
+        visitors: decides who visits.
 
     Raises:
-        ListenError: a file of authorities cannot be used.
+        ListenError: a file of authorities or a plugin cannot be used.
     """
 
     def __init__(self, hub: Hub, database: Database) -> None:
@@ -41,18 +45,29 @@ class Identity:
         self._hub = hub
         self.tokens = TokenBook(database)
         self.tokens.on_ended = self._ended
+        try:
+            hooks = load_hooks(config.hooks.disable)
+        except HooksError as exc:
+            raise ListenError(str(exc)) from exc
+        clock = hub.loop.time
         self.agents = AgentGate(
-            self.tokens, Failures(hub.loop.time), open_to_all=config.dev, plain=config.insecure_plain_agents
+            self.tokens, Failures(clock), hooks, open_to_all=config.dev, plain=config.insecure_plain_agents
         )
-        self.trust(load_authorities(config))
+        self.visitors = VisitorGuard(hub, database, self.tokens, Failures(clock), hooks)
+        self.configure(load_authorities(config))
+        if hooks.names:
+            logger.info("hook plugins decide on agents and visitors", extra={"plugins": " ".join(hooks.names)})
 
-    def trust(self, authorities: Authorities | None) -> None:
-        """Take certificates of these authorities from now on, and read renewed files for the carriers' listeners.
+    def configure(self, authorities: Trusted) -> None:
+        """Take the hub's settings, and certificates of these authorities, from now on; read renewed files for the
+        carriers' listeners.
 
         Args:
             authorities: from `load_authorities`.
         """
-        self.agents.authorities = authorities
+        self.agents.authorities = authorities.agents
+        self.visitors.authorities = authorities.visitors
+        self.visitors.configure()
         for fault in renew_server_contexts():
             logger.error("TLS: %s", fault)
 
@@ -60,8 +75,9 @@ class Identity:
         """Once a second: see what expired and what other processes revoked."""
         self.tokens.poll()
 
-    def close(self) -> None:
-        """Write down what is not yet, before the store closes."""
+    async def close(self) -> None:
+        """Decide on nothing more, and write down what is not yet, before the store closes."""
+        await self.visitors.close()
         self.tokens.flush()
 
     def _ended(self, ended: set[str], revoked: bool) -> int:
@@ -89,15 +105,26 @@ class Identity:
         return evicted
 
 
-def load_authorities(config: HubConfig) -> Authorities | None:
-    """Who signs agents' certificates, as the settings say; None if agents have none.
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """Who signs certificates, of agents and of visitors; None if nobody does."""
+
+    agents: Authorities | None
+    visitors: Authorities | None
+
+
+def load_authorities(config: HubConfig) -> Trusted:
+    """Read the files of authorities that the settings name.
 
     Raises:
-        ListenError: a file cannot be used.
+        ListenError: one cannot be used.
     """
-    if not config.auth.agent_certificates or config.tls is None or config.tls.client_ca is None:
-        return None
+    agents = config.tls.client_ca if config.tls is not None and config.auth.agent_certificates else None
+    visitors = config.visitors.client_ca
     try:
-        return Authorities(config.tls.client_ca)
+        return Trusted(
+            Authorities(agents) if agents is not None else None,
+            Authorities(visitors) if visitors is not None else None,
+        )
     except ValueError as exc:
         raise ListenError(f"TLS: {exc}") from exc

@@ -87,7 +87,8 @@ def _server_context(options: TlsOptions) -> ServerContext:
     _harden(context)
     _load_chain(context, options)
     if options.ca_file is not None:
-        _load_authorities(context, options.ca_file)
+        for path in filter(None, (options.ca_file, options.also_ca_file)):
+            _load_authorities(context, path)
         context.verify_mode = ssl.CERT_OPTIONAL if options.client_optional else ssl.CERT_REQUIRED
     return context
 

@@ -67,7 +67,7 @@ async def test_last_uses_are_in_the_store_after_the_end(start, closed) -> None:
     bench = await start(**closed)
     row, secret = bench.app.identity.tokens.create("agent", agent="demo")
     await bench.agent(token=secret.reveal())
-    bench.app.identity.close()
+    await bench.app.identity.close()
     assert bench.app.identity.tokens.get(row.id).last_use is not None
 
 
