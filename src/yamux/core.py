@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from .config import DEFAULT, INITIAL_WINDOW, Config
-from .corestream import Buffer, CoreStream
+from .corestream import NO_PIECES, Buffer, CoreStream
 from .errors import (
     FloodDetected,
     ProtocolError,
@@ -166,7 +167,10 @@ class Core:
             raise StreamClosed(f"stream {stream.id} is {stream.state.name.lower()}: nothing can be written to it")
         size = len(data)
         if size:
-            stream.pending.append(data)
+            if stream.pending is NO_PIECES:
+                stream.pending = deque((data,))
+            else:
+                stream.pending.append(data)
             stream.pending_bytes += size
             if not stream.queued:
                 self.outbox.enqueue(stream)
@@ -302,7 +306,7 @@ class Core:
         self._late_left += LATE_FRAMES_PER_STREAM
 
     def _discard(self, stream: CoreStream) -> None:
-        stream.pending.clear()
+        stream.pending = NO_PIECES
         stream.pending_bytes = 0
         stream.ending = False
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from .corestream import Buffer, CoreStream
+from .corestream import NO_PIECES, Buffer, CoreStream
 from .frames import DATA, FIN, WINDOW_UPDATE, pack
 
 
@@ -85,7 +85,7 @@ class Outbox:
         pending = stream.pending
         if count == stream.pending_bytes:
             out.extend(pending)
-            pending.clear()
+            stream.pending = NO_PIECES
         else:
             left = count
             while left:
