@@ -9,12 +9,15 @@ holds. A frame is checked against every rule before it touches any table.
 
 from __future__ import annotations
 
-from .config import INITIAL_WINDOW
+import time
+from collections.abc import Callable
+
+from .config import DEFAULT, INITIAL_WINDOW, Config
 from .core import MAX_CONTROL_FRAMES, Core
 from .corestream import CoreStream
 from .errors import FloodDetected, ProtocolError, RemoteGoAway, SessionClosed, WindowExceeded
 from .events import DataReceived, Event, GoAwayReceived, PingAnswered, StreamEnded
-from .frames import ACK, DATA, FIN, GO_AWAY, HEADER_SIZE, PING, RST, SYN, WINDOW_UPDATE, unpack_from
+from .frames import ACK, DATA, FIN, GO_AWAY, HEADER_SIZE, PING, RST, SYN, WINDOW_UPDATE, pack, unpack_from
 from .streamstate import ANSWERED_ENDED, ENDED, NOTHING, RECV_ACK, RECV_DATA, RECV_FIN, REFUSED
 
 # A window update below this on a stream that has all its initial credit does nothing for anybody.
@@ -38,11 +41,15 @@ class Connection(Core):
     Source: the specification, and hashicorp/yamux v0.1.2 where that leaves a choice.
     """
 
-    _partial = b""  # the start of a header
-    _body_left = 0  # bytes of the current frame's body still to come
-    _body_stream: CoreStream | None = None  # where they go; None throws them away
-    _body_fin = False  # the frame carries FIN, which takes effect after its last byte
-    frames_in = 0
+    __slots__ = ("_body_fin", "_body_left", "_body_stream", "_partial", "frames_in")
+
+    def __init__(self, *, client: bool, config: Config = DEFAULT, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(client=client, config=config, clock=clock)
+        self.frames_in = 0
+        self._partial = b""  # the start of a header
+        self._body_left = 0  # bytes of the current frame's body still to come
+        self._body_stream: CoreStream | None = None  # where they go; None throws them away
+        self._body_fin = False  # the frame carries FIN, which takes effect after its last byte
 
     @property
     def bytes_in(self) -> int:
@@ -64,8 +71,10 @@ class Connection(Core):
         except (ProtocolError, RemoteGoAway) as error:
             self._fail(error)
         events = self._events
-        self._events = []
-        return events
+        if events:
+            self._events = []
+            return events
+        return []
 
     def receive_eof(self) -> list[Event]:
         """The carrier ended. Streams that have not seen a FIN were cut, and the error says where."""
@@ -114,6 +123,10 @@ class Connection(Core):
             elif kind == WINDOW_UPDATE:
                 self.frames_in += 1
                 self._window_update(flags, stream_id, length)
+                continue
+            elif kind == PING:
+                self.frames_in += 1
+                self._ping(flags, length)
                 continue
             self._frame(kind, flags, stream_id, length)
             if self._body_left:
@@ -237,11 +250,14 @@ class Connection(Core):
 
     def _ping(self, flags: int, value: int) -> None:
         if flags & SYN:
-            # Whoever waits for each pong is held back by that; only pings beside unanswered ones can be a flood.
-            if self.keepalive.owed:
+            keepalive = self.keepalive
+            if keepalive.owed:
+                # Whoever waits for each pong is held back by that; only pings beside unanswered ones can be a flood.
                 self._idle.take()
-            self.keepalive.answer(value, self.outbox.control)
-            self._owe()
+                self._owe()
+            # The one pong it is owed. It always names stream 0 and repeats the value.
+            keepalive.owed += 1
+            self.outbox.control.append(pack(PING, ACK, 0, value))
             return
         rtt = self.keepalive.answered(value)
         if rtt is None:

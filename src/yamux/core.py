@@ -26,8 +26,11 @@ from .keepalive import Keepalive
 from .limits import IdHistory, TokenBucket
 from .outbox import Outbox
 from .streamstate import (
+    ACCEPTS,
     ANSWERED_ENDED,
+    ANSWERS,
     ENDED,
+    ENDS,
     MOVES,
     NOTHING,
     OVER,
@@ -63,6 +66,14 @@ MAX_CONTROL_FRAMES: Final = 16 * 1024
 
 class Core:
     """Streams, credit and limits of one side of a session; see ``Connection`` for the whole."""
+
+    # Slots, for speed: an instance with more than 30 attributes and no slots loses CPython's fast look-up.
+    __slots__ = (
+        "_churn", "_clock", "_drain_left", "_events", "_idle", "_ids", "_late_left", "_next_id", "_next_sweep",
+        "_peer_parity", "_sweep", "_sweep_every", "_window_left", "client", "closing", "config", "error", "inbound",
+        "keepalive", "local_go_away", "outbox", "remote_go_away", "report_answers", "streams", "streams_accepted",
+        "streams_opened", "unaccepted", "unacked",
+    )  # fmt: skip
 
     def __init__(self, *, client: bool, config: Config = DEFAULT, clock: Callable[[], float] = time.monotonic) -> None:
         self.config = config
@@ -242,9 +253,10 @@ class Core:
         outbox = self.outbox
         out = outbox.take(limit)
         self.keepalive.owed = 0
-        for stream in outbox.ended:
-            self._fin_sent(stream)
-        outbox.ended.clear()
+        if outbox.ended:
+            for stream in outbox.ended:
+                self._fin_sent(stream)
+            outbox.ended.clear()
         return out
 
     def take_drained(self) -> list[CoreStream]:
@@ -280,15 +292,16 @@ class Core:
         move = MOVES[stream.state][what]
         if move is None:
             raise AssertionError(f"no transition from {stream.state.name} by {what.name}")
-        stream.state, outcome, stream.readable, answered, accepted, over = move
-        if answered:
-            self.unacked -= 1
-        elif accepted:
-            self.unaccepted -= 1
-        if over:
-            self._forget(stream)
-        if (answered or over) and self.report_answers and stream.local:
-            self._events.append(StreamAnswered(stream))
+        stream.state, outcome, stream.readable, effects = move
+        if effects:
+            if effects & ANSWERS:
+                self.unacked -= 1
+            elif effects & ACCEPTS:
+                self.unaccepted -= 1
+            if effects & ENDS:
+                self._forget(stream)
+            if self.report_answers and stream.local:
+                self._events.append(StreamAnswered(stream))
         return outcome
 
     def _fin_sent(self, stream: CoreStream) -> None:

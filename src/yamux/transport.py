@@ -57,7 +57,7 @@ class StreamTransport(asyncio.Transport):
 
     _start_tls_compatible = True  # what loop.start_tls asks for; TLS then also calls _force_close
 
-    def __init__(self, session: SessionShell, stream: CoreStream) -> None:
+    def __init__(self, session: SessionShell, stream: CoreStream, protocol: asyncio.BaseProtocol) -> None:
         self.session = session
         self._core = session.core
         self._stream = stream
@@ -70,6 +70,7 @@ class StreamTransport(asyncio.Transport):
         self._failure: YamuxError | None = None
         self._high = HIGH_MARK
         self._low = LOW_MARK
+        self.set_protocol(protocol)
 
     def __repr__(self) -> str:
         return f"<StreamTransport {self._stream.id} {self._stream.state.name}{' closing' if self._closing else ''}>"
