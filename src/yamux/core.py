@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from .config import DEFAULT, INITIAL_WINDOW, Config
+from .config import DEFAULT, INITIAL_WINDOW, MAX_U32, Config
 from .corestream import NO_PIECES, Buffer, CoreStream
 from .errors import (
     FloodDetected,
@@ -69,7 +69,7 @@ class Core:
 
     # Slots, for speed: an instance with more than 30 attributes and no slots loses CPython's fast look-up.
     __slots__ = (
-        "_churn", "_clock", "_drain_left", "_events", "_idle", "_ids", "_late_left", "_next_id", "_next_sweep",
+        "_churn", "_clock", "_counts_open", "_drain_left", "_events", "_idle", "_ids", "_late_left", "_next_id", "_next_sweep",
         "_peer_parity", "_sweep", "_sweep_every", "_window_left", "client", "closing", "config", "error", "inbound",
         "keepalive", "local_go_away", "outbox", "remote_go_away", "report_answers", "streams", "streams_accepted",
         "streams_opened", "unaccepted", "unacked",
@@ -101,6 +101,7 @@ class Core:
         )
         self._churn = TokenBucket("streams opened and reset", config.resets_per_second, config.reset_burst, clock)
         self._window_left = config.window_budget
+        self._counts_open = config.max_outbound_streams < MAX_U32
         self._drain_left = config.drain_budget
         self._late_left = LATE_FRAMES_PER_STREAM
         self._sweep = 0
@@ -300,7 +301,7 @@ class Core:
                 self.unaccepted -= 1
             if effects & ENDS:
                 self._forget(stream)
-            if self.report_answers and stream.local:
+            if self.report_answers and stream.local and (effects & ANSWERS or self._counts_open):
                 self._events.append(StreamAnswered(stream))
         return outcome
 

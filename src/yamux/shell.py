@@ -101,8 +101,8 @@ class SessionShell(asyncio.Protocol):
 
     async def answered(self, stream: StreamTransport) -> None:
         """Wait until the peer has answered the opening of ``stream``, or it is over."""
-        self.core.report_answers = True
         while not stream.answered and self.core.error is None:
+            self.core.report_answers = True
             await self._answers.wait(lambda: False)
 
     def abort(self, error: YamuxError | None = None) -> None:
@@ -138,9 +138,6 @@ class SessionShell(asyncio.Protocol):
                     owner._deliver(event.data)
                 else:
                     core.consume(event.stream, len(event.data))
-            elif isinstance(event, StreamEnded):
-                if event.stream.owner is not None:
-                    event.stream.owner._ended()
             else:
                 handlers[type(event)](event)
         if core.keepalive.owed:
@@ -307,6 +304,8 @@ class SessionShell(asyncio.Protocol):
     def _on_answered(self, event: StreamAnswered) -> None:
         self._openers.next()
         self._answers.release()
+        if not self._openers:
+            self.core.report_answers = False
 
     def _on_ended(self, event: StreamEnded) -> None:
         if event.stream.owner is not None:

@@ -331,19 +331,21 @@ class Stream(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Called by the transport: the write side stays open."""
         self._eof = True
-        self._wake()
+        if self._reader is not None or self._waiters is not None:
+            self._wake()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the transport."""
         self._over = True
-        if isinstance(exc, StreamReset) and self._size:
+        if self._size and isinstance(exc, StreamReset):
             # What was dropped unread must not look like an end, even if the peer's FIN had come before its RST.
             self._drop()
             self._eof = False
         if self._error is None:
             self._error = exc
-        self._wake()
+        if self._reader is not None or self._waiters is not None:
+            self._wake()
 
     def pause_writing(self) -> None:
         """Called by the transport."""
