@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable
+from dataclasses import asdict
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol
 
 from carrier_api import Registry
@@ -19,6 +21,7 @@ from hubd.doors import Doors
 from hubd.handover import AGENTS_SECONDS
 from hubd.identity.desk import Identity
 from hubd.listeners import ListenError
+from hubd.quotas import AgentLimits
 from hubd.state import Hub
 from hubd.store import Database, StoreError
 from hubd.web import Web
@@ -114,6 +117,8 @@ class App:
         hub.pools.expect(expected, hub.now + AGENTS_SECONDS)
         try:
             self.identity = Identity(hub, database)
+            for agent_id, limits in hub.agents.limited():
+                hub.apply_limits(agent_id, SimpleNamespace(**{**asdict(AgentLimits()), **limits}))
             self.desk = hub.desk = AttachDesk(hub, self.registry.upgrades(), self._authorize or self.identity.agents)
             await doors.open()
             self._add_api()

@@ -262,7 +262,7 @@ class AttachDesk:
     def close_idle(self) -> None:
         """Close draining sessions that serve nothing any more. Called by the sweep."""
         for entry in self._hub.pools.draining:
-            if entry.active == 0 and not entry.closing:
+            if entry.active == 0 and not entry.closing and entry.awaits <= self._hub.now:
                 entry.closing = True
                 # Nothing is left but, with some agents, the control stream, which has no end of its own.
                 grace = CONTROL_GRACE if entry.controlled else CLOSE_GRACE

@@ -78,6 +78,7 @@ class Leaving:
         entry.close_reason = f"drained: {reason}" if reason else "drained"
         self._tell(entry, reason, reconnect_after)
         if entry.told and entry.instance is not None and not hub.draining:
+            entry.awaits = hub.loop.time() + SUCCESSOR_SECONDS
             hub.pools.expect([entry.agent_id], hub.loop.time() + SUCCESSOR_SECONDS)
         hub.pools.withdraw(entry)
         hub.events.emit(

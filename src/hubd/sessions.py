@@ -51,6 +51,7 @@ class AgentSession:
         told: the agent knows that it is to leave.
         drain_deadline: when it is cut at the latest, in seconds since the epoch; None for never.
         replaced_by: id of the session that took over.
+        awaits: monotonic seconds until which an idle session that drains is kept for its agent to connect anew.
         close_reason: why it was ended from this side, for people.
         joining: it attached with a join token, to enrol and for nothing else.
     """
@@ -61,6 +62,7 @@ class AgentSession:
         "active",
         "agent_id",
         "attached_at",
+        "awaits",
         "carrier",
         "close_reason",
         "closing",
@@ -121,6 +123,7 @@ class AgentSession:
         self.draining = self.closing = self.controlled = self.told = False
         self.config_version = 0
         self.drain_deadline: float | None = None
+        self.awaits = 0.0
         self.replaced_by = self.close_reason = ""
         self.ready = ready
         self.raw_path = instance is not None
@@ -222,6 +225,7 @@ class AgentPools:
             for old in self.draining:
                 if old.instance == entry.instance and old.agent_id == entry.agent_id and not old.replaced_by:
                     old.replaced_by = entry.id
+                    old.awaits = 0.0
                     self._on_change(old)
         pool.entries.append(entry)
         self._remember(entry.agent_id)
@@ -299,6 +303,11 @@ class AgentPools:
     def get(self, agent_id: str) -> Pool | None:
         """The pool of an id with at least one session in service, or about to be."""
         return self.pools.get(agent_id)
+
+    def forget(self, agent_id: str) -> None:
+        """Know an id no more, unless it is in service."""
+        if agent_id not in self.pools:
+            self._seen.pop(agent_id, None)
 
     def absent(self, agent_id: str) -> Reason:
         """Why an id has no pool: unknown, draining, or known but not connected."""

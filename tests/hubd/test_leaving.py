@@ -35,6 +35,8 @@ async def test_a_drained_session_takes_nothing_new_and_ends_with_what_it_has(ben
     assert (await visitor.reply()).body == b"ok"
     await bench.wait(lambda: not entry.active)
     bench.later(1.5)
+    assert not entry.closing, "its agent may be about to connect anew"
+    bench.later(5.5)
     await bench.wait(lambda: agent.session.is_closed)
     await bench.wait(lambda: bench.hub.roster.row(entry.id).state == "closed")
     assert bench.hub.roster.row(entry.id).close_reason == "drained: test"
@@ -65,6 +67,8 @@ async def test_requests_wait_for_the_replacement(bench):
     await bench.agent(instance="one")
     assert (await asking).status == 200
     assert entry.replaced_by == next(iter(bench.hub.pools.get("demo").entries)).id
+    bench.later(0.1)
+    assert entry.closing, "there is no more to wait for"
 
 
 async def test_they_do_not_wait_for_ever(bench):

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hubd.admin.address import AddressError, FindAddresses
+from hubd.admin.agent_service import AgentService
 from hubd.admin.caller import AuthenticateAdmin, Caller
 from hubd.admin.endless import Endings
 from hubd.admin.event_service import EventService
@@ -16,7 +17,14 @@ from hubd.admin.session_service import SessionService
 from hubd.admin.stats_service import StatsService
 from hubd.admin.token_service import TokenService
 from hubd.listeners import ListenError
-from tunnelpb.hub.v1 import event_pb2_grpc, hub_pb2_grpc, session_pb2_grpc, stats_pb2_grpc, token_pb2_grpc
+from tunnelpb.hub.v1 import (
+    agent_pb2_grpc,
+    event_pb2_grpc,
+    hub_pb2_grpc,
+    session_pb2_grpc,
+    stats_pb2_grpc,
+    token_pb2_grpc,
+)
 
 if TYPE_CHECKING:
     from hubd.app import App
@@ -64,6 +72,9 @@ class Api:
             ),
             "tunnelpb.hub.v1.StatsService": partial(
                 stats_pb2_grpc.add_StatsServiceServicer_to_server, StatsService(hub, endings)
+            ),
+            "tunnelpb.hub.v1.AgentService": partial(
+                agent_pb2_grpc.add_AgentServiceServicer_to_server, AgentService(app)
             ),
             "tunnelpb.hub.v1.EventService": partial(
                 event_pb2_grpc.add_EventServiceServicer_to_server, EventService(hub, endings)

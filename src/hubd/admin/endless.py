@@ -85,6 +85,9 @@ async def follow(feed: Feed[T], revision: int, ending: asyncio.Future[None]) -> 
     loop = asyncio.get_running_loop()
     end = loop.time() + random.uniform(*LIFE_SECONDS)
     while True:
+        now = loop.time()
+        if ending.done() or now >= end:
+            raise leaving(feed.token(Position(revision)))
         try:
             batch = feed.behind(revision, BATCH)
         except ResumeExpired:
@@ -93,9 +96,6 @@ async def follow(feed: Feed[T], revision: int, ending: asyncio.Future[None]) -> 
             revision = batch[-1][0]
             yield batch
             continue
-        now = loop.time()
-        if ending.done() or now >= end:
-            raise leaving(feed.token(Position(revision)))
         patience = min(IDLE_SECONDS, end - now)
         done, _ = await asyncio.wait({feed.bell(), ending}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         if not done and patience == IDLE_SECONDS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
@@ -82,6 +82,14 @@ def reason_of(text: str, faults: Faults) -> str:
     if len(text) > MAX_REASON or not text.isprintable():
         faults.add("reason", f"must be printable text of at most {MAX_REASON} characters")
     return text
+
+
+@overload
+def stamp(seconds: float) -> timestamp_pb2.Timestamp: ...
+
+
+@overload
+def stamp(seconds: float | None) -> timestamp_pb2.Timestamp | None: ...
 
 
 def stamp(seconds: float | None) -> timestamp_pb2.Timestamp | None:

@@ -100,6 +100,32 @@ class Agents:
         """Every agent, by id."""
         return [_record(row) for row in self._database.rows("SELECT * FROM agents ORDER BY id")]
 
+    def ids(self, now: float) -> list[tuple[str, bool]]:
+        """Every id, in order, and whether that agent is denied.
+
+        Args:
+            now: seconds since the epoch.
+        """
+        rows = self._database.rows(
+            "SELECT id, denied AND (deny_until IS NULL OR deny_until > ?) AS refused FROM agents ORDER BY id", (now,)
+        )
+        return [(row["id"], bool(row["refused"])) for row in rows]
+
+    def limited(self) -> list[tuple[str, dict[str, Any]]]:
+        """Agents with limits of their own, and those."""
+        rows = self._database.rows("SELECT id, limits FROM agents WHERE limits != '{}'")
+        return [(row["id"], json.loads(row["limits"])) for row in rows]
+
+    def revision(self, agent_id: str) -> int | None:
+        """The etag of one agent; None if there is none."""
+        row = self._database.row("SELECT revision FROM agents WHERE id = ?", (agent_id,))
+        return int(row["revision"]) if row is not None else None
+
+    def desired_config(self, agent_id: str) -> int:
+        """Version of the configuration an agent should run; 0 for none."""
+        row = self._database.row("SELECT max(version) AS version FROM configs WHERE agent = ?", (agent_id,))
+        return int(row["version"] or 0) if row is not None else 0
+
     def put(self, record: AgentRecord) -> AgentRecord:
         """Make an agent, or change what people set of it; returns what is stored, with its new revision."""
         self._database.write(

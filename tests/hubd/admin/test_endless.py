@@ -46,11 +46,12 @@ async def test_an_end_tells_where_to_go_on(monkeypatch, how):
     feed, endings = Feed("f", "h/b"), Endings()
     feed.publish("x")
     if how == "old":
-        monkeypatch.setattr(endless, "LIFE_SECONDS", (0.001, 0.001))
+        monkeypatch.setattr(endless, "LIFE_SECONDS", (0.05, 0.05))
     changes = follow(feed, 0, endings.current())
     await anext(changes)
     if how == "asked":
         endings.end_all()
+        feed.publish("y")  # at once, even if there is more
     with pytest.raises(ApiError) as caught:
         await anext(changes)
     assert (caught.value.code, caught.value.trailing) == (Code.UNAVAILABLE, ((RESUME_KEY, feed.token(Position(1))),))

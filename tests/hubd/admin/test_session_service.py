@@ -143,7 +143,7 @@ async def test_drain_is_watched_to_its_end(api):
     stream.reply(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     assert (await visitor.reply()).status == 200
     await until(lambda: not api.bench.hub.active)
-    api.bench.later(1.5)
+    api.bench.later(6)
     removed = (await next_of(watch)).removed
     assert (removed.name, removed.state, removed.close_reason) == (name, CLOSED, "drained: test")
     found = await failure(api.sessions.DrainSession(request))

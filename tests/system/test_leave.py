@@ -1,0 +1,131 @@
+"""Drains and evictions over the management API, with real daemons and traffic (rows E9, L1)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import grpc.aio
+import pytest
+from tests.system.harness import DEADLINE, System
+from tests.system.targets import Target, WebSocketTarget
+from tests.system.visitors import Visitor
+from websockets.asyncio.client import connect
+
+from tunnelpb.hub.v1 import session_pb2 as pb
+from tunnelpb.hub.v1.session_pb2_grpc import SessionServiceStub
+
+REQUESTS = 2000
+VISITORS = 10
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A short path for the API's socket."""
+    with tempfile.TemporaryDirectory(prefix="adm") as name:
+        yield Path(name)
+
+
+@asynccontextmanager
+async def api(path: Path) -> AsyncIterator[SessionServiceStub]:
+    """Sessions over the hub's socket."""
+    async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
+        yield SessionServiceStub(channel)
+
+
+async def names(sessions: SessionServiceStub) -> list[str]:
+    """Sessions in service."""
+    wanted = pb.SessionFilter(states=[pb.Session.STATE_ACTIVE])
+    answer = await sessions.ListSessions(pb.ListSessionsRequest(filter=wanted))
+    return [row.name for row in answer.sessions]
+
+
+async def drained(sessions: SessionServiceStub, name: str) -> pb.Session:
+    """Drain a session and watch it to its end."""
+    watch = sessions.WatchSessions(pb.WatchSessionsRequest())
+    await sessions.DrainSession(pb.DrainSessionRequest(name=name, reason="test"))
+    async for answer in watch:
+        if answer.WhichOneof("change") == "removed" and answer.removed.name == name:
+            watch.cancel()
+            return answer.removed
+    raise AssertionError("the watch ended")
+
+
+@pytest.mark.parametrize("ids", [("a", "b"), ("a", "a")])
+async def test_drain_under_load_fails_no_request(
+    system: System, sockets: list[socket.socket], folder: Path, ids: tuple[str, str]
+) -> None:
+    """Each of two agents' sessions is drained in turn, twice, while visitors never stop asking."""
+    system.start_hub("--admin", f"unix:{folder}/a.sock")
+    failed: list[str] = []
+    served = 0
+    over = asyncio.Event()
+
+    async def ask(agent: str) -> None:
+        nonlocal served
+        async with Visitor(system.port, agent) as visitor:
+            while served < REQUESTS or not over.is_set():
+                answer = await visitor.get("/hello")
+                served += 1
+                if answer.status != 200:
+                    failed.append(f"{answer.status} {answer.body!r}")
+
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(asyncio.timeout(4 * DEADLINE))
+        for agent_id, sock in zip(ids, sockets, strict=False):
+            target = await stack.enter_async_context(Target(sock))
+            system.start_agent(agent_id, target.address)
+        sessions = await stack.enter_async_context(api(folder / "a.sock"))
+        asking = [asyncio.create_task(ask(ids[number % 2])) for number in range(VISITORS)]
+        try:
+            for _ in range(2):
+                for name in await names(sessions):
+                    ended = await drained(sessions, name)
+                    assert ended.close_reason == "drained: test"
+        finally:
+            over.set()
+            await asyncio.gather(*asking)
+    assert failed == [] and served >= REQUESTS
+
+
+async def test_the_deadline_of_a_drain_cuts_a_connection_without_an_end(
+    system: System, sockets: list[socket.socket], folder: Path
+) -> None:
+    system.start_hub("--admin", f"unix:{folder}/a.sock")
+    async with WebSocketTarget(sockets[0]) as target, api(folder / "a.sock") as sessions, asyncio.timeout(2 * DEADLINE):
+        system.start_agent("a", target.address)
+        url = f"ws://127.0.0.1:{system.port}/api/v1/proxy/a/echo"
+        async with connect(url, compression=None, proxy=None) as visitor:
+            await visitor.send("x")
+            assert await visitor.recv() == "x"
+            (name,) = await names(sessions)
+            request = pb.DrainSessionRequest(name=name)
+            request.deadline.FromSeconds(1)
+            began = asyncio.get_running_loop().time()
+            await sessions.DrainSession(request)
+            await visitor.send("still there")
+            assert await visitor.recv() == "still there"
+            await visitor.wait_closed()
+            assert 0.8 < asyncio.get_running_loop().time() - began < 5
+
+
+async def test_an_evicted_agent_comes_back_unless_it_is_denied(
+    system: System, sockets: list[socket.socket], folder: Path
+) -> None:
+    system.start_hub("--admin", f"unix:{folder}/a.sock")
+    async with Target(sockets[0]) as target, api(folder / "a.sock") as sessions, asyncio.timeout(2 * DEADLINE):
+        agent = system.start_agent("a", target.address)
+        (name,) = await names(sessions)
+        answer = await sessions.EvictSession(pb.EvictSessionRequest(name=name))
+        assert answer.session.state == pb.Session.STATE_CLOSED
+        await asyncio.to_thread(system.wait_attached, "a", 2, agent)
+        (name,) = await names(sessions)
+        request = pb.EvictSessionRequest(name=name, reason="behave")
+        request.deny_for.FromSeconds(60)
+        await sessions.EvictSession(request)
+        await asyncio.to_thread(agent.wait_log, "agent_denied|denied")
+        assert await names(sessions) == []
