@@ -28,6 +28,7 @@ demo: install ## start hub, agent and a sample target, send one request through,
 
 test: install ## the tests: no network but loopback once the Go programs are built, under ten minutes
 	@$(PY) -m conformance.gobuild >/dev/null
+	@$(PY) -m tools.goclient >/dev/null
 	@$(PY) -m pytest tests
 
 interop: install ## against other implementations: the yamux reference frame by frame, nginx, wrk and friends
@@ -51,8 +52,9 @@ lint: install ## style, types, import directions, generated code, house rules
 format: install ## let ruff lay out the code
 	@$(PY) -m ruff check --fix-only --quiet . && $(PY) -m ruff format .
 
-gen: install ## regenerate the code that comes from .proto files
+gen: install ## regenerate the code and the page that come from .proto files
 	@$(PY) -m tools.gen
+	@$(PY) -m tools.apidocs
 
 lock: ## compile requirements/*.txt anew from pyproject.toml and requirements/*.in
 	@$(FIND_PYTHON); "$${candidate:-python3}" tools/lock.py

@@ -17,6 +17,7 @@ CHECKS: dict[str, list[str]] = {
     "API": [str(BIN / "buf"), "lint", "proto"],
     "API changes": [sys.executable, "-m", "tools.breaking"],
     "generated code": [sys.executable, "-m", "tools.gen", "--check"],
+    "API pages": [sys.executable, "-m", "tools.apidocs", "--check"],
     "house rules": [sys.executable, "-m", "tools.house"],
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -99,8 +100,13 @@ def _agent_note(row: Row) -> str:
     return f"denied{ends}: {row['deny_reason'] or 'no reason given'}"
 
 
-def _clock(key: str) -> Callable[[Row], str]:
-    return lambda row: (row.get(key) or "-").replace("T", " ").removesuffix("Z")
+def clock(when: str | None, now: dt.datetime | None = None) -> str:
+    """Return an ISO time as a clock shows it, UTC; with its day if that is not today."""
+    if not when:
+        return "-"
+    today = (now or dt.datetime.now(dt.UTC)).date().isoformat()
+    day, _, rest = when.partition("T")
+    return rest[:8] if day == today else f"{day} {rest[:8]}"
 
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
@@ -209,11 +215,13 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("MEMORY", _bytes("memory_bytes"), right=True, wide=True),
     ),
     "event": (
-        Column("TIME", _clock("time")),
+        Column("TIME", lambda row: clock(row["time"])),
         Column("TYPE", _field("type")),
-        Column("SUBJECT", _field("subject"), flexible=True),
-        Column("ACTOR", _field("actor"), keep=1, flexible=True),
+        Column("SUBJECT", _name("subject"), keep=2),
         Column("MESSAGE", _field("message"), flexible=True),
+        Column("ACTOR", _field("actor"), keep=1),
+        Column("INDEX", _field("index"), right=True, wide=True),
+        Column("EXACT TIME", _field("time"), wide=True),
     ),
     "context": (
         Column("", lambda row: "*" if row["current"] else ""),

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tunnelctl import rows
-from tunnelctl.live import told
+from tunnelctl.live import together, told
 from tunnelctl.problems import Code, Problem
 from tunnelctl.run import Run
 from tunnelctl.text import duration, plural
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+# Between two looks at how many streams are left.
+_COUNTING = 0.5
 # Behind a drain's deadline, for the hub to cut and say so.
 _GRACE = 15.0
 # Of a deadline that the hub chose, since its clock need not be ours.
@@ -77,7 +79,10 @@ async def wait(run: Run, hub: Hub, started: list[Row], limit: float | None) -> l
         progress = Progress(run, waiting)
         try:
             async with asyncio.timeout(_GRACE + (_limit(started) if limit is None else limit)):
-                await _follow(run, hub, waiting, done, progress, begun)
+                await together(
+                    _follow(run, hub, waiting, done, progress, begun),
+                    _count(hub, waiting, progress),
+                )
         except TimeoutError:
             raise Problem(
                 f"still draining: {', '.join(waiting)}",
@@ -125,6 +130,24 @@ async def _follow(
         progress.show(waiting)
         if not waiting:
             return
+
+
+async def _count(hub: Hub, waiting: dict[str, Row], progress: Progress) -> None:
+    """Keep the counts of open streams fresh: a watch tells changes of state, and streams that end are none."""
+    from tunnelpb.client import HubError
+    from tunnelpb.hub.v1 import stats_pb2
+
+    try:
+        async for message in hub.stream_stats(stats_pb2.STATS_SCOPE_SESSION, interval=_COUNTING):
+            for row in message.stats:
+                if row.name in waiting:
+                    waiting[row.name]["open_streams"] = row.streams_open
+            if waiting:
+                progress.show(waiting)
+    except HubError:
+        pass
+    # Who counts may fail; who waits goes on.
+    await asyncio.Event().wait()
 
 
 async def _last(hub: Hub, name: str, known: Row) -> Row:

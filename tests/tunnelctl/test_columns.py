@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from tunnelctl import rows
-from tunnelctl.columns import COLUMNS, short
+from tunnelctl.columns import COLUMNS, clock, short
 from tunnelpb.hub.v1 import session_pb2
 
 
@@ -51,6 +51,13 @@ def test_a_denied_agent_says_why():
     row = {"state": "DENIED", "deny_reason": "", "deny_until": None}
     assert cell("agent", "NOTE", row) == "denied: no reason given"
     assert cell("agent", "NOTE", row | {"state": "ONLINE"}) == "-"
+
+
+def test_the_clock_says_the_day_if_it_is_not_today():
+    now = dt.datetime(2026, 11, 25, 23, tzinfo=dt.UTC)
+    assert clock("2026-11-25T12:00:01.250Z", now) == "12:00:01"
+    assert clock("2026-11-24T12:00:01.250Z", now) == "2026-11-24 12:00:01"
+    assert clock(None) == "-"
 
 
 def test_flags_and_lists():
