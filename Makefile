@@ -2,7 +2,7 @@
 # the first command makes .venv from the pinned, hashed requirements.
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test interop soak bench bench-peers bench-yamux lint format gen lock clean
+.PHONY: help install demo test interop soak bench bench-peers bench-yamux audit sbom dist lint format gen lock clean
 
 PY := .venv/bin/python
 unexport PYTHONPATH PYTHONHOME
@@ -45,6 +45,15 @@ bench-peers: install ## our figures beside those of other systems
 
 bench-yamux: install ## our yamux beside the reference, by the reference's own benchmark cases
 	@$(PY) -m benchmarks.yamux_bench
+
+audit: install ## look for known faults in what an installation brings; fails on what it cannot look up
+	@$(PY) -m tools.audit
+
+sbom: install ## a bill of materials of what an installation brings, in dist
+	@$(PY) -m tools.sbom
+
+dist: install ## sdist, wheel and bill of materials, in dist
+	@$(PY) -m tools.sbom --dist
 
 lint: install ## style, types, import directions, generated code, house rules
 	@$(PY) -m tools.lint

@@ -15,7 +15,14 @@ ROOT = Path(__file__).resolve().parent.parent
 # They take long or need programs of others, so they are no part of make test.
 FOLDERS = ("conformance",)
 # Command -> the Debian package that has it.
-PROGRAMS = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "curl": "curl", "git": "git"}
+PROGRAMS = {
+    "nginx": "nginx",
+    "haproxy": "haproxy",
+    "wrk": "wrk",
+    "curl": "curl",
+    "git": "git",
+    "systemd-analyze": "systemd",
+}
 
 
 def missing() -> list[str]:

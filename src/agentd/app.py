@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import resource
 import secrets
 import signal
@@ -16,6 +17,7 @@ from agentd.hubs import Hub
 from agentd.serve import Server
 from agentd.uplink import Terms, Uplink
 from tunnel.logs import Secret
+from tunnel.systemd import Notifier
 from tunnel.targets import parse_target
 from tunnel.version import VERSION
 
@@ -128,13 +130,18 @@ async def run(config: AgentConfig, hubs: Sequence[Hub], *, token: Secret | None 
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
+    notifier = Notifier(os.environ)
+    notifier.ready()
+    feeding = loop.create_task(notifier.feed())
     await first.wait()
+    notifier.stopping()
     active = app.server.active
     if active:
         logger.info("shutting down: waiting up to %g s for exchanges in progress: %d", config.timeouts.drain, active)
     else:
         logger.info("shutting down")
     await app.stop(config.timeouts.drain, second)
+    feeding.cancel()
     logger.info("stopped")
 
 

@@ -7,8 +7,8 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any
 
+from agentd.guard import Guard, is_denied
 from agentd.reasons import (
     TARGET_DENIED,
     TARGET_REFUSED,
@@ -39,7 +39,9 @@ class DialError(Exception):
         self.detail = detail
 
 
-async def dial(target: Target, factory: Factory, *, timeout: float, tls: TlsOptions) -> None:
+async def dial(
+    target: Target, factory: Factory, *, timeout: float, tls: TlsOptions, guard: Guard | None = None
+) -> None:
     """Connect to a target; ``factory`` makes the connection's protocol.
 
     Args:
@@ -47,6 +49,7 @@ async def dial(target: Target, factory: Factory, *, timeout: float, tls: TlsOpti
         factory: called once the connection stands, TLS included.
         timeout: seconds for resolving, connecting and TLS together.
         tls: authorities to trust for ``https://``; the server name is the target's host.
+        guard: knows the agent's own places.
 
     Raises:
         DialError: with the reason.
@@ -56,9 +59,11 @@ async def dial(target: Target, factory: Factory, *, timeout: float, tls: TlsOpti
     try:
         async with asyncio.timeout(timeout):
             if target.socket:
+                if guard is not None and guard.own_socket(target.socket):
+                    raise DialError(TARGET_DENIED, f"{target.socket} is the agent itself")
                 await _dial_socket(target.socket, factory)
             else:
-                await _dial_host(target, factory, timeout, tls)
+                await _dial_host(target, factory, timeout, tls, guard)
     except TimeoutError:
         raise DialError(TARGET_TIMEOUT, f"no connection to {target.place} within {timeout:g} s") from None
     except ssl.SSLError as exc:
@@ -85,10 +90,14 @@ async def _dial_socket(path: str, factory: Factory) -> None:
     tune(transport)
 
 
-async def _dial_host(target: Target, factory: Factory, timeout: float, tls: TlsOptions) -> None:
+async def _dial_host(target: Target, factory: Factory, timeout: float, tls: TlsOptions, guard: Guard | None) -> None:
     context = client_context(tls) if target.secure else None
     failure: OSError | None = None
-    for address in await _addresses(target):
+    addresses = await _addresses(target)
+    circle = await guard.loops(addresses, target.port) if guard is not None else ""
+    if circle:
+        raise DialError(TARGET_DENIED, f"{target.place} is {circle}")
+    for address in addresses:
         try:
             await dial_tcp(address, target.port, factory, timeout=timeout, context=context, server_name=target.host)
             return
@@ -119,13 +128,3 @@ async def _addresses(target: Target) -> list[str]:
         shown = ", ".join(addresses[:4]) or "no address"
         raise DialError(TARGET_DENIED, f"{target.host} resolves to {shown}, which only an explicit target may be")
     return good
-
-
-def is_denied(address: str) -> bool:
-    """Whether a name may not lead to this address: link-local (cloud metadata lives there), unspecified, multicast,
-    or one of those in IPv6 clothes."""
-    parsed: Any = ipaddress.ip_address(address.partition("%")[0])
-    if parsed.is_loopback:
-        return False
-    dressed = getattr(parsed, "ipv4_mapped", None) is not None
-    return bool(dressed or parsed.is_link_local or parsed.is_unspecified or parsed.is_multicast or parsed.is_reserved)

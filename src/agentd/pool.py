@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from agentd.dial import DialError, dial
+from agentd.guard import Guard
 from agentd.reasons import INTERNAL, TARGET_CLOSED
 from tunnel.http1 import Limits, ResponseReader
 from tunnel.targets import Target
@@ -147,6 +148,7 @@ class TargetPool:
         idle_seconds: how long they are kept.
         dial_seconds: deadline for a new one.
         tls: for ``https://``.
+        guard: knows the agent's own places.
 
     Attributes:
         open: all connections that stand and were not handed over.
@@ -164,8 +166,10 @@ class TargetPool:
         dial_seconds: float,
         tls: TlsOptions,
         clock: Callable[[], float],
+        guard: Guard | None = None,
     ) -> None:
         self.target = target
+        self._guard = guard
         self.limits = limits
         self.open: set[TargetConnection] = set()
         self.now = clock()
@@ -229,7 +233,7 @@ class TargetPool:
 
         failure: DialError | None = None
         try:
-            await dial(self.target, factory, timeout=self._dial_seconds, tls=self._tls)
+            await dial(self.target, factory, timeout=self._dial_seconds, tls=self._tls, guard=self._guard)
         except DialError as error:
             failure = error
         except Exception as error:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from agentd.exchange import Exchange
+from agentd.guard import Guard
 from agentd.memory import Memory
 from agentd.pool import TargetConnection, TargetPool
 from agentd.reasons import LEFT, STALLED, Reason
@@ -53,6 +54,7 @@ class Server:
         default_tunnel: TCP target for a CONNECT that names none.
         hold: bytes of a request kept for a second try, or until there is a connection.
         errors: exchanges that failed, by code.
+        guard: knows the agent's own places, which are no targets.
         memory: requests that may come again.
         served: exchanges answered by a target, upgrades included.
         retries: requests sent a second time.
@@ -83,6 +85,7 @@ class Server:
         self._rejects = RejectLog(logger)
         self._readers: list[RequestReader] = []
         self.target_tls = tls or TlsOptions()
+        self.guard = Guard(config.hub)
         self.max_idle = config.limits.idle_connections
         self.pools: list[TargetPool] = []
         self.retired: list[TargetPool] = []
@@ -129,6 +132,7 @@ class Server:
             dial_seconds=self.timeouts.dial,
             tls=self.target_tls,
             clock=self._clock,
+            guard=self.guard,
         )
 
     def set_idle_connections(self, count: int) -> None:

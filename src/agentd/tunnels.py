@@ -173,7 +173,7 @@ class Opening(asyncio.Protocol):
             return made[-1]
 
         try:
-            await dial(target, factory, timeout=server.timeouts.dial, tls=server.target_tls)
+            await dial(target, factory, timeout=server.timeouts.dial, tls=server.target_tls, guard=server.guard)
         except DialError as error:
             self.refuse(error.reason, error.detail)
         except Exception as error:

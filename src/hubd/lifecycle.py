@@ -93,8 +93,7 @@ class Life:
         if predecessor is not None:
             self._own(predecessor.receive(app.doors.front))
         self._notifier.ready()
-        if self._notifier.watchdog is not None:
-            self._own(self._feed(self._notifier.watchdog / 2))
+        self._own(self._notifier.feed())
         started(app)
         await self._first.wait()
         await self._end()
@@ -116,12 +115,6 @@ class Life:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             logger.error("a task of the process has failed", exc_info=task.exception())
-
-    async def _feed(self, every: float) -> None:
-        """Tell the watchdog that the loop turns."""
-        while True:
-            self._notifier.alive()
-            await asyncio.sleep(every)
 
     # -- signals ------------------------------------------------------------------------------------------------------
 

@@ -9,13 +9,17 @@ holds. A frame is checked against every rule before it touches any table.
 
 from __future__ import annotations
 
-from .config import INITIAL_WINDOW
-from .core import MAX_CONTROL_FRAMES, Core
+import time
+from collections.abc import Callable
+from typing import Final
+
+from .config import DEFAULT, INITIAL_WINDOW, Config
+from .core import LATE_FRAMES_PER_STREAM, Core
 from .corestream import CoreStream
-from .errors import FloodDetected, ProtocolError, RemoteGoAway, SessionClosed, WindowExceeded
-from .events import DataReceived, Event, GoAwayReceived, PingAnswered, StreamEnded
-from .frames import ACK, DATA, FIN, GO_AWAY, HEADER_SIZE, PING, RST, SYN, WINDOW_UPDATE, unpack_from
-from .streamstate import ANSWERED_ENDED, ENDED, NOTHING, RECV_ACK, RECV_DATA, RECV_FIN, REFUSED
+from .errors import FloodDetected, ProtocolError, RemoteGoAway, SessionClosed, StreamReset, WindowExceeded
+from .events import DataReceived, Event, GoAwayReceived, PingAnswered, StreamDropped, StreamEnded, StreamOpened
+from .frames import ACK, DATA, FIN, GO_AWAY, HEADER_SIZE, PING, RST, SYN, WINDOW_UPDATE, pack, unpack_from
+from .streamstate import ANSWERED_ENDED, ENDED, NOTHING, RECV_ACK, RECV_DATA, RECV_FIN, RECV_RST, REFUSED, UNANSWERED
 
 # A window update below this on a stream that has all its initial credit does nothing for anybody.
 SMALL_UPDATE = 1024
@@ -24,8 +28,13 @@ SMALL_UPDATE = 1024
 # least this fraction of it: what a stalled stream pins stays within four times its window.
 VIEW_FRACTION = 4
 
+# Refusals that may wait unsent before the peer, which is not reading them, is taken for an attacker.
+MAX_OWED_REPLIES: Final = 1024
 
-_ENDINGS = (ENDED, ANSWERED_ENDED)
+# Control frames that may wait unsent before a peer that goes on sending is taken for one that does not read: under 1 MB.
+MAX_CONTROL_FRAMES: Final = 16 * 1024
+
+_ENDINGS: Final = (ENDED, ANSWERED_ENDED)
 
 
 class Connection(Core):
@@ -38,11 +47,15 @@ class Connection(Core):
     Source: the specification, and hashicorp/yamux v0.1.2 where that leaves a choice.
     """
 
-    _partial = b""  # the start of a header
-    _body_left = 0  # bytes of the current frame's body still to come
-    _body_stream: CoreStream | None = None  # where they go; None throws them away
-    _body_fin = False  # the frame carries FIN, which takes effect after its last byte
-    frames_in = 0
+    __slots__ = ("_body_fin", "_body_left", "_body_stream", "_partial", "frames_in")
+
+    def __init__(self, *, client: bool, config: Config = DEFAULT, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(client=client, config=config, clock=clock)
+        self.frames_in = 0
+        self._partial = b""  # the start of a header
+        self._body_left = 0  # bytes of the current frame's body still to come
+        self._body_stream: CoreStream | None = None  # where they go; None throws them away
+        self._body_fin = False  # the frame carries FIN, which takes effect after its last byte
 
     @property
     def bytes_in(self) -> int:
@@ -64,8 +77,10 @@ class Connection(Core):
         except (ProtocolError, RemoteGoAway) as error:
             self._fail(error)
         events = self._events
-        self._events = []
-        return events
+        if events:
+            self._events = []
+            return events
+        return []
 
     def receive_eof(self) -> list[Event]:
         """The carrier ended. Streams that have not seen a FIN were cut, and the error says where."""
@@ -114,6 +129,10 @@ class Connection(Core):
             elif kind == WINDOW_UPDATE:
                 self.frames_in += 1
                 self._window_update(flags, stream_id, length)
+                continue
+            elif kind == PING:
+                self.frames_in += 1
+                self._ping(flags, length)
                 continue
             self._frame(kind, flags, stream_id, length)
             if self._body_left:
@@ -237,11 +256,14 @@ class Connection(Core):
 
     def _ping(self, flags: int, value: int) -> None:
         if flags & SYN:
-            # Whoever waits for each pong is held back by that; only pings beside unanswered ones can be a flood.
-            if self.keepalive.owed:
+            keepalive = self.keepalive
+            if keepalive.owed:
+                # Whoever waits for each pong is held back by that; only pings beside unanswered ones can be a flood.
                 self._idle.take()
-            self.keepalive.answer(value, self.outbox.control)
-            self._owe()
+                self._owe()
+            # The one pong it is owed. It always names stream 0 and repeats the value.
+            keepalive.owed += 1
+            self.outbox.control.append(pack(PING, ACK, 0, value))
             return
         rtt = self.keepalive.answered(value)
         if rtt is None:
@@ -257,3 +279,54 @@ class Connection(Core):
             return
         self.remote_go_away = True
         self._events.append(GoAwayReceived())
+
+    # -- what frames bring about -------------------------------------------------------------------------------------
+
+    def _open_inbound(self, stream_id: int, body: int) -> CoreStream | None:
+        """Take a SYN that carries ``body`` bytes; None when it is refused. Raises ProtocolError (CVE-2026-32314's kin)."""
+        if body > INITIAL_WINDOW:
+            raise WindowExceeded(f"{body} bytes with the SYN of stream {stream_id}, whose credit is {INITIAL_WINDOW}")
+        if stream_id == 0 or stream_id & 1 != self._peer_parity:
+            raise ProtocolError(f"SYN on stream {stream_id}, which is not the peer's to open")
+        if stream_id in self.streams:
+            raise ProtocolError(f"SYN on stream {stream_id}, which is open")
+        if not self._ids.use(stream_id):
+            raise ProtocolError(f"SYN on stream {stream_id}, which was used before")
+        config = self.config
+        if self.local_go_away or self.unaccepted >= config.accept_backlog or self.inbound >= config.max_inbound_streams:
+            self._refuse(stream_id)
+            return None
+        stream = CoreStream(stream_id, config.stream_window, self._sweep, local=False)
+        self.streams[stream_id] = stream
+        self.unaccepted += 1
+        self.inbound += 1
+        self._events.append(StreamOpened(stream))
+        return stream
+
+    def _refuse(self, stream_id: int) -> None:
+        self._idle.take()
+        self.keepalive.owed += 1
+        self._owe()
+        self._drain_left += INITIAL_WINDOW
+        self._late_left += LATE_FRAMES_PER_STREAM
+        self.outbox.control.append(pack(WINDOW_UPDATE, RST, stream_id, 0))
+
+    def _owe(self) -> None:
+        if self.keepalive.owed > MAX_OWED_REPLIES:
+            raise FloodDetected("the peer does not read the replies it asks for")
+
+    def _reset_by_peer(self, stream: CoreStream, code: int) -> None:
+        error = StreamReset(f"stream {stream.id} was reset by the peer", code, refused=stream.state in UNANSWERED)
+        self._discard(stream)
+        self._move(stream, RECV_RST)
+        self._events.append(StreamDropped(stream, error))
+        if not stream.local:
+            self._churn.take()
+
+    def _flags(self, stream: CoreStream, ack: bool, fin: bool) -> bool:
+        """Take ACK and FIN; whether they changed anything."""
+        changed = ack and self._move(stream, RECV_ACK) is not NOTHING
+        if fin and self._move(stream, RECV_FIN) in (ENDED, ANSWERED_ENDED):
+            self._events.append(StreamEnded(stream))
+            return True
+        return changed

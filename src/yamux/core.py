@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from .config import DEFAULT, INITIAL_WINDOW, Config
-from .corestream import Buffer, CoreStream
+from .config import DEFAULT, INITIAL_WINDOW, MAX_U32, Config
+from .corestream import NO_PIECES, Buffer, CoreStream
 from .errors import (
-    FloodDetected,
     ProtocolError,
     RemoteGoAway,
     SessionClosed,
     StreamClosed,
     StreamLimit,
     StreamReset,
-    WindowExceeded,
     YamuxError,
 )
-from .events import Event, SessionEnded, StreamAnswered, StreamDropped, StreamEnded, StreamOpened
+from .events import Event, SessionEnded, StreamAnswered, StreamDropped
 from .frames import ACK, FIN, GO_AWAY, RST, SYN, WINDOW_UPDATE, pack
 from .keepalive import Keepalive
 from .limits import IdHistory, TokenBucket
 from .outbox import Outbox
 from .streamstate import (
-    ANSWERED_ENDED,
-    ENDED,
+    ACCEPTS,
+    ANSWERS,
+    ENDS,
     MOVES,
-    NOTHING,
     OVER,
-    RECV_ACK,
-    RECV_FIN,
-    RECV_RST,
     RESET,
     SEND_ACK,
     SEND_FIN,
@@ -53,15 +49,17 @@ TURN_BYTES: Final = 256 * 1024
 # Late frames that are expected on a stream after it has ended: an update, a FIN, an RST, and one to spare.
 LATE_FRAMES_PER_STREAM: Final = 4
 
-# Refusals that may wait unsent before the peer, which is not reading them, is taken for an attacker.
-MAX_OWED_REPLIES: Final = 1024
-
-# Control frames that may wait unsent before a peer that goes on sending is taken for one that does not read: under 1 MB.
-MAX_CONTROL_FRAMES: Final = 16 * 1024
-
 
 class Core:
     """Streams, credit and limits of one side of a session; see ``Connection`` for the whole."""
+
+    # Slots, for speed: an instance with more than 30 attributes and no slots loses CPython's fast look-up.
+    __slots__ = (
+        "_churn", "_clock", "_counts_open", "_drain_left", "_events", "_idle", "_ids", "_late_left", "_next_id", "_next_sweep",
+        "_peer_parity", "_sweep", "_sweep_every", "_window_left", "client", "closing", "config", "error", "inbound",
+        "keepalive", "local_go_away", "outbox", "remote_go_away", "report_answers", "streams", "streams_accepted",
+        "streams_opened", "unaccepted", "unacked",
+    )  # fmt: skip
 
     def __init__(self, *, client: bool, config: Config = DEFAULT, clock: Callable[[], float] = time.monotonic) -> None:
         self.config = config
@@ -89,6 +87,7 @@ class Core:
         )
         self._churn = TokenBucket("streams opened and reset", config.resets_per_second, config.reset_burst, clock)
         self._window_left = config.window_budget
+        self._counts_open = config.max_outbound_streams < MAX_U32
         self._drain_left = config.drain_budget
         self._late_left = LATE_FRAMES_PER_STREAM
         self._sweep = 0
@@ -166,7 +165,10 @@ class Core:
             raise StreamClosed(f"stream {stream.id} is {stream.state.name.lower()}: nothing can be written to it")
         size = len(data)
         if size:
-            stream.pending.append(data)
+            if stream.pending is NO_PIECES:
+                stream.pending = deque((data,))
+            else:
+                stream.pending.append(data)
             stream.pending_bytes += size
             if not stream.queued:
                 self.outbox.enqueue(stream)
@@ -238,9 +240,10 @@ class Core:
         outbox = self.outbox
         out = outbox.take(limit)
         self.keepalive.owed = 0
-        for stream in outbox.ended:
-            self._fin_sent(stream)
-        outbox.ended.clear()
+        if outbox.ended:
+            for stream in outbox.ended:
+                self._fin_sent(stream)
+            outbox.ended.clear()
         return out
 
     def take_drained(self) -> list[CoreStream]:
@@ -276,15 +279,16 @@ class Core:
         move = MOVES[stream.state][what]
         if move is None:
             raise AssertionError(f"no transition from {stream.state.name} by {what.name}")
-        stream.state, outcome, stream.readable, answered, accepted, over = move
-        if answered:
-            self.unacked -= 1
-        elif accepted:
-            self.unaccepted -= 1
-        if over:
-            self._forget(stream)
-        if (answered or over) and self.report_answers and stream.local:
-            self._events.append(StreamAnswered(stream))
+        stream.state, outcome, stream.readable, effects = move
+        if effects:
+            if effects & ANSWERS:
+                self.unacked -= 1
+            elif effects & ACCEPTS:
+                self.unaccepted -= 1
+            if effects & ENDS:
+                self._forget(stream)
+            if self.report_answers and stream.local and (effects & ANSWERS or self._counts_open):
+                self._events.append(StreamAnswered(stream))
         return outcome
 
     def _fin_sent(self, stream: CoreStream) -> None:
@@ -302,7 +306,7 @@ class Core:
         self._late_left += LATE_FRAMES_PER_STREAM
 
     def _discard(self, stream: CoreStream) -> None:
-        stream.pending.clear()
+        stream.pending = NO_PIECES
         stream.pending_bytes = 0
         stream.ending = False
 
@@ -316,58 +320,9 @@ class Core:
         stream.recv_credit += delta
         self.outbox.control.append(pack(WINDOW_UPDATE, 0, stream.id, delta))
 
-    def _open_inbound(self, stream_id: int, body: int) -> CoreStream | None:
-        """Take a SYN that carries ``body`` bytes; None when it is refused. Raises ProtocolError (CVE-2026-32314's kin)."""
-        if body > INITIAL_WINDOW:
-            raise WindowExceeded(f"{body} bytes with the SYN of stream {stream_id}, whose credit is {INITIAL_WINDOW}")
-        if stream_id == 0 or stream_id & 1 != self._peer_parity:
-            raise ProtocolError(f"SYN on stream {stream_id}, which is not the peer's to open")
-        if stream_id in self.streams:
-            raise ProtocolError(f"SYN on stream {stream_id}, which is open")
-        if not self._ids.use(stream_id):
-            raise ProtocolError(f"SYN on stream {stream_id}, which was used before")
-        config = self.config
-        if self.local_go_away or self.unaccepted >= config.accept_backlog or self.inbound >= config.max_inbound_streams:
-            self._refuse(stream_id)
-            return None
-        stream = CoreStream(stream_id, config.stream_window, self._sweep, local=False)
-        self.streams[stream_id] = stream
-        self.unaccepted += 1
-        self.inbound += 1
-        self._events.append(StreamOpened(stream))
-        return stream
-
-    def _refuse(self, stream_id: int) -> None:
-        self._idle.take()
-        self.keepalive.owed += 1
-        self._owe()
-        self._drain_left += INITIAL_WINDOW
-        self._late_left += LATE_FRAMES_PER_STREAM
-        self.outbox.control.append(pack(WINDOW_UPDATE, RST, stream_id, 0))
-
-    def _owe(self) -> None:
-        if self.keepalive.owed > MAX_OWED_REPLIES:
-            raise FloodDetected("the peer does not read the replies it asks for")
-
     def _reset_here(self, stream: CoreStream, message: str) -> None:
         self.reset_stream(stream)
         self._events.append(StreamDropped(stream, StreamReset(message, remote=False)))
-
-    def _reset_by_peer(self, stream: CoreStream, code: int) -> None:
-        error = StreamReset(f"stream {stream.id} was reset by the peer", code, refused=stream.state in UNANSWERED)
-        self._discard(stream)
-        self._move(stream, RECV_RST)
-        self._events.append(StreamDropped(stream, error))
-        if not stream.local:
-            self._churn.take()
-
-    def _flags(self, stream: CoreStream, ack: bool, fin: bool) -> bool:
-        """Take ACK and FIN; whether they changed anything."""
-        changed = ack and self._move(stream, RECV_ACK) is not NOTHING
-        if fin and self._move(stream, RECV_FIN) in (ENDED, ANSWERED_ENDED):
-            self._events.append(StreamEnded(stream))
-            return True
-        return changed
 
     def _sweep_streams(self) -> None:
         for stream in list(self.streams.values()):

@@ -15,7 +15,7 @@ JOINED_PIECE = 4096
 # Protocol classes whose traits are remembered: far more than a program has, unless it makes classes as it runs.
 REMEMBERED_CLASSES = 256
 
-_TRAITS: dict[type, tuple[bool, bool, bool]] = {}
+TRAITS: dict[type, tuple[bool, bool, bool]] = {}
 
 
 def frozen(data: bytes | bytearray | memoryview) -> Buffer:
@@ -50,7 +50,7 @@ def fill(protocol: asyncio.BufferedProtocol, data: Buffer) -> None:
 
 def traits(kind: type) -> tuple[bool, bool, bool]:
     """What a protocol's class says of itself: (accepts views, gives credit, is buffered). Looked up once a class."""
-    found = _TRAITS.get(kind)
+    found = TRAITS.get(kind)
     if found is None:
         buffered = issubclass(kind, asyncio.BufferedProtocol)
         found = (
@@ -58,7 +58,7 @@ def traits(kind: type) -> tuple[bool, bool, bool]:
             bool(getattr(kind, "gives_credit", False)),
             buffered,
         )
-        if len(_TRAITS) >= REMEMBERED_CLASSES:
-            _TRAITS.clear()
-        _TRAITS[kind] = found
+        if len(TRAITS) >= REMEMBERED_CLASSES:
+            TRAITS.clear()
+        TRAITS[kind] = found
     return found

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from .config import Config
 from .corestream import Buffer
 from .errors import KeepaliveTimeout, YamuxError
-from .frames import ACK, PING, SYN, pack
+from .frames import PING, SYN, pack
 
 # Pings of the application that may be unanswered at a time; go-yamux's PingBacklog.
 MAX_PINGS = 32
@@ -77,23 +77,24 @@ class Keepalive:
         """Stop waiting for an answer; a late one is ignored."""
         self._pending.pop(ping_id, None)
 
-    def answer(self, ping_id: int, control: list[Buffer]) -> None:
-        """Queue the one pong a ping is owed. The reply always names stream 0 and repeats the value."""
-        control.append(pack(PING, ACK, 0, ping_id))
-        self.owed += 1
-
     def answered(self, ping_id: int) -> float | None:
         """Take a pong: its round trip, or None for one nobody waits for."""
         sent = self._pending.pop(ping_id, None)
         if sent is None:
             return None
         now = self._clock()
-        self._samples.append(now - sent)
-        self.rtt = min(self._samples)
+        sample = now - sent
+        samples = self._samples
+        gone = samples[0] if len(samples) == SAMPLES else None
+        samples.append(sample)
+        if self.rtt is None or sample <= self.rtt:
+            self.rtt = sample
+        elif gone == self.rtt:
+            self.rtt = min(samples)
         if ping_id == self._ping_id:
             self._ping_id = None
             self.deadline = now + self._interval
-        return now - sent
+        return sample
 
     def handle(self, now: float, control: list[Buffer]) -> None:
         """Do what is due at ``now``. Raises KeepaliveTimeout when the peer is dead.

@@ -16,6 +16,9 @@ class Line:
         self._loop = loop
         self._waiters: deque[asyncio.Future[None]] = deque()
 
+    def __bool__(self) -> bool:
+        return bool(self._waiters)
+
     async def wait(self, ready: Callable[[], bool]) -> None:
         """Wait for ``next`` or ``release``. ``ready`` tells, on cancellation, whether the turn is worth passing on."""
         turn: asyncio.Future[None] = self._loop.create_future()

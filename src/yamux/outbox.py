@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 
-from .corestream import Buffer, CoreStream
+from .corestream import NO_PIECES, Buffer, CoreStream
 from .frames import DATA, FIN, WINDOW_UPDATE, pack
 
 
 class Outbox:
     """The queue of control frames and the ring of streams that have something to send and may."""
 
-    __slots__ = ("_max_frame", "_ready", "_shared_frame", "control", "drained", "ended", "frames_out", "taken")
+    __slots__ = ("_max_frame", "_shared_frame", "control", "drained", "ended", "frames_out", "ready", "taken")
 
     def __init__(self, max_frame: int, shared_frame: int) -> None:
         self.control: list[Buffer] = []
@@ -24,22 +24,22 @@ class Outbox:
         self.ended: list[CoreStream] = []
         self.frames_out = 0
         self.taken = 0
-        self._ready: deque[CoreStream] = deque()
+        self.ready: deque[CoreStream] = deque()
         self._max_frame = max_frame
         self._shared_frame = shared_frame
 
     def __bool__(self) -> bool:
-        return bool(self.control) or bool(self._ready)
+        return bool(self.control) or bool(self.ready)
 
     def enqueue(self, stream: CoreStream) -> None:
         """Give the stream a place in the ring, unless it has one or cannot send a thing."""
         if not stream.queued and (stream.send_credit > 0 or not stream.pending_bytes):
             stream.queued = True
-            self._ready.append(stream)
+            self.ready.append(stream)
 
     def clear_data(self) -> None:
         """Forget all data: the session has failed."""
-        self._ready.clear()
+        self.ready.clear()
 
     def take(self, limit: int) -> list[Buffer]:
         """Buffers to write now: all control frames, then frames of data until ``limit`` bytes of it are reached.
@@ -50,7 +50,13 @@ class Outbox:
         out = self.control
         self.control = []
         self.frames_out += len(out)
-        ready = self._ready
+        self.taken = 0
+        if self.ready:
+            self._take_data(out, limit)
+        return out
+
+    def _take_data(self, out: list[Buffer], limit: int) -> None:
+        ready = self.ready
         size = 0
         while ready and size < limit:
             stream = ready.popleft()
@@ -77,7 +83,6 @@ class Outbox:
                 self.frames_out += 1
                 self.ended.append(stream)
         self.taken = size
-        return out
 
     def _frame(self, out: list[Buffer], stream: CoreStream, count: int) -> None:
         out.append(pack(DATA, 0, stream.id, count))
@@ -85,7 +90,7 @@ class Outbox:
         pending = stream.pending
         if count == stream.pending_bytes:
             out.extend(pending)
-            pending.clear()
+            stream.pending = NO_PIECES
         else:
             left = count
             while left:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
-from .errors import SessionClosed, YamuxError
+from .errors import SessionClosed, StreamLimit, YamuxError
 from .shell import SessionShell
 from .stats import SessionStats
 from .stream import Stream
@@ -85,10 +86,12 @@ class Session(SessionShell):
 
     async def open(self) -> Stream:
         """Open a stream to read from and write to. Errors and cancellation as ``create_connection``."""
-        if not self.can_open:
-            await self._place()
         stream = Stream()
-        self.open_stream(stream)
+        try:
+            self.open_stream(stream)
+        except StreamLimit:
+            await self._place()
+            self.open_stream(stream)
         return stream
 
     async def open_connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -142,16 +145,18 @@ class Session(SessionShell):
         session usable if it was. Cancellation forgets the ping; a late answer is ignored."""
         ping_id = self.core.ping()
         answer: asyncio.Future[float] = self.loop.create_future()
-        self._pings[ping_id] = answer
+        # One timer for all that waits: a timer a ping, or asyncio.timeout, would cost as much as the rest of a ping.
+        due = time.monotonic() + timeout
+        self._pings[ping_id] = (answer, due)
+        if due < self._timer_due:
+            self._arm()
         self._flush()
-        # asyncio.timeout would cost as much as the rest of a ping.
-        expiry = self.loop.call_later(timeout, _expire, answer)
         try:
             return await answer
-        finally:
-            expiry.cancel()
+        except BaseException:
             self._pings.pop(ping_id, None)
             self.core.keepalive.forget(ping_id)
+            raise
 
     def go_away(self, code: int = 0) -> None:
         """Ask the peer to open no more streams, and reset those it opens all the same. Open streams go on.
@@ -209,8 +214,3 @@ class Session(SessionShell):
         if kind is not None:
             self.abort()
         await self.close()
-
-
-def _expire(answer: asyncio.Future[float]) -> None:
-    if not answer.done():
-        answer.set_exception(TimeoutError("no answer to the ping in time"))

@@ -36,6 +36,8 @@ JOIN_BYTES = 32 * 1024
 # input makes the kernel send RST, which can destroy what the peer has not read yet.
 LINGER = 1.0
 
+NEVER = float("inf")
+
 
 class SessionShell(asyncio.Protocol):
     """The protocol of a carrier's transport and the owner of its streams' transports; see ``Session``."""
@@ -63,8 +65,9 @@ class SessionShell(asyncio.Protocol):
         self._openers = Line(self.loop)
         self._answers = Line(self.loop)
         self._empties = Line(self.loop)
-        self._pings: dict[int, asyncio.Future[float]] = {}
+        self._pings: dict[int, tuple[asyncio.Future[float], float]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = NEVER
         self._lingering: asyncio.TimerHandle | None = None
         self._over: asyncio.Future[None] = self.loop.create_future()
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -86,8 +89,7 @@ class SessionShell(asyncio.Protocol):
         """
         if self.transport is None:
             raise SessionClosed("the session has no carrier yet")
-        stream = StreamTransport(self, self.core.open_stream())
-        stream.set_protocol(protocol)
+        stream = StreamTransport(self, self.core.open_stream(), protocol)
         if not self.woken:
             self.wake()
         try:
@@ -99,8 +101,8 @@ class SessionShell(asyncio.Protocol):
 
     async def answered(self, stream: StreamTransport) -> None:
         """Wait until the peer has answered the opening of ``stream``, or it is over."""
-        self.core.report_answers = True
         while not stream.answered and self.core.error is None:
+            self.core.report_answers = True
             await self._answers.wait(lambda: False)
 
     def abort(self, error: YamuxError | None = None) -> None:
@@ -136,15 +138,12 @@ class SessionShell(asyncio.Protocol):
                     owner._deliver(event.data)
                 else:
                     core.consume(event.stream, len(event.data))
-            elif isinstance(event, StreamEnded):
-                if event.stream.owner is not None:
-                    event.stream.owner._ended()
             else:
                 handlers[type(event)](event)
         if core.keepalive.owed:
             # A pong is to measure the way, not our turn of the loop.
             self._flush()
-        elif not self.woken and core.has_output:
+        elif not self.woken and (core.outbox.control or core.outbox.ready):
             self.wake()
         if core.closing and not core.streams:
             self._empties.release()
@@ -204,11 +203,15 @@ class SessionShell(asyncio.Protocol):
         if transport is None or self._ending:
             return
         core = self.core
+        outbox = core.outbox
         if not self._write_paused or core.error is not None:
             out = core.data_to_send()
-            if out:
+            if len(out) == 1:
+                self.bytes_out += len(out[0])
+                transport.write(out[0])
+            elif out:
                 self._write(transport, out)
-        if core.outbox.drained:
+        if outbox.drained:
             for core_stream in core.take_drained():
                 if core_stream.owner is not None:
                     core_stream.owner._drained()
@@ -218,17 +221,14 @@ class SessionShell(asyncio.Protocol):
             self._dispatch(core.take_events())
         if core.error is not None:
             self._end(transport)
-        elif core.has_output:
+        elif outbox.control or outbox.ready:
             if not self._write_paused:
                 self.wake()
-        elif not core.streams:
+        elif core.closing and not core.streams:
             self._empties.release()
 
     def _write(self, transport: asyncio.Transport, out: list[Buffer]) -> None:
-        if len(out) == 1:
-            self.bytes_out += len(out[0])
-            transport.write(out[0])
-        elif self.core.outbox.taken <= JOIN_BYTES:
+        if self.core.outbox.taken <= JOIN_BYTES:
             data = b"".join(out)
             self.bytes_out += len(data)
             transport.write(data)
@@ -278,10 +278,8 @@ class SessionShell(asyncio.Protocol):
         if core_stream.state is RESET or self._told:
             return
         if self._stream_factory is None:
-            stream = StreamTransport(self, core_stream)
             protocol = Stream()
-            stream.set_protocol(protocol)
-            protocol.connection_made(stream)
+            protocol.transport = StreamTransport(self, core_stream, protocol)
             self._backlog.append(protocol)
             self._acceptors.next()
         else:
@@ -296,8 +294,7 @@ class SessionShell(asyncio.Protocol):
             self.loop.call_exception_handler({"message": "the factory for yamux streams raised", "exception": error})
             self.core.reset_stream(core_stream)
             return
-        stream = StreamTransport(self, core_stream)
-        stream.set_protocol(protocol)
+        stream = StreamTransport(self, core_stream, protocol)
         self.core.accept(core_stream)
         try:
             protocol.connection_made(stream)
@@ -307,6 +304,8 @@ class SessionShell(asyncio.Protocol):
     def _on_answered(self, event: StreamAnswered) -> None:
         self._openers.next()
         self._answers.release()
+        if not self._openers:
+            self.core.report_answers = False
 
     def _on_ended(self, event: StreamEnded) -> None:
         if event.stream.owner is not None:
@@ -320,12 +319,12 @@ class SessionShell(asyncio.Protocol):
             owner._dropped(event.error)
 
     def _on_pong(self, event: PingAnswered) -> None:
-        answer = self._pings.pop(event.ping_id, None)
-        if answer is not None and not answer.done():
-            answer.set_result(event.rtt)
-        # The next ping may be due before what the timer was set for.
-        if self._timer is not None:
-            self._timer.cancel()
+        waiting = self._pings.pop(event.ping_id, None)
+        if waiting is not None:
+            if not waiting[0].done():
+                waiting[0].set_result(event.rtt)
+        else:
+            # A keepalive ping: the next may be due before what the timer was set for.
             self._arm()
 
     def _on_go_away(self, event: GoAwayReceived) -> None:
@@ -344,17 +343,29 @@ class SessionShell(asyncio.Protocol):
                 core_stream.owner._session_lost(closed)
         for line in (self._acceptors, self._openers, self._answers, self._empties):
             line.release()
-        for answer in self._pings.values():
+        for answer, _ in self._pings.values():
             if not answer.done():
                 answer.set_exception(SessionClosed(f"session closed: {error}", error.code))
         self.wake()
 
     def _arm(self) -> None:
-        deadline = self.core.next_timeout()
-        if deadline is not None:
-            # uvloop's own clock only moves once a turn and in milliseconds: too coarse to measure round trips with.
-            self._timer = self.loop.call_later(deadline - time.monotonic(), self._on_timer)
+        """Set the one timer to what is due first: something of the core's, or the last moment of a ping's answer."""
+        if self._timer is not None:
+            self._timer.cancel()
+        due = self.core.next_timeout()
+        if due is None:
+            self._timer_due = NEVER
+            return
+        for _, last in self._pings.values():
+            due = min(due, last)
+        self._timer_due = due
+        # uvloop's own clock only moves once a turn and in milliseconds: too coarse to measure round trips with.
+        self._timer = self.loop.call_later(due - time.monotonic(), self._on_timer)
 
     def _on_timer(self) -> None:
+        now = time.monotonic()
+        for answer, last in self._pings.values():
+            if last <= now and not answer.done():
+                answer.set_exception(TimeoutError("no answer to the ping in time"))
         self._dispatch(self.core.handle_timeout())
         self._arm()

@@ -6,9 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
-from .corestream import Buffer
+from .corestream import NO_PIECES, Buffer
 from .errors import SessionClosed, StreamClosed, StreamReset
 from .handover import hold
 from .transport import StreamTransport
@@ -25,11 +25,25 @@ class Stream(asyncio.Protocol):
     gives its data in pieces until the peer ends it.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_chunks",
+        "_eof",
+        "_error",
+        "_over",
+        "_paid",
+        "_reader",
+        "_size",
+        "_waiters",
+        "_write_paused",
+        "transport",
+    )
+
     accepts_views = True
     gives_credit = True
 
     def __init__(self) -> None:
-        self._chunks: deque[Buffer] = deque()
+        self._chunks = NO_PIECES
         self._size = 0
         self._paid = 0  # of those, how many have brought the peer its credit already
         self._eof = False
@@ -37,7 +51,7 @@ class Stream(asyncio.Protocol):
         self._over = False
         self._write_paused = False
         self._reader: asyncio.Future[None] | None = None
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[asyncio.Future[None]] | None = None
 
     def __repr__(self) -> str:
         return f"<Stream {self.transport!r} unread={self._size}{' eof' if self._eof else ''}>"
@@ -153,6 +167,8 @@ class Stream(asyncio.Protocol):
         size = len(first)
         if size == n:
             data = bytes(chunks.popleft())
+            if not self._size:
+                self._chunks = NO_PIECES
         elif size > n:
             view = first if type(first) is memoryview else memoryview(first)
             data = bytes(view[:n])
@@ -169,6 +185,8 @@ class Stream(asyncio.Protocol):
                 parts.append(piece)
                 left -= len(piece)
             data = b"".join(parts)
+            if not self._size:
+                self._chunks = NO_PIECES
         if self._paid:
             paid = min(self._paid, n)
             self._paid -= paid
@@ -180,6 +198,8 @@ class Stream(asyncio.Protocol):
     def _put_back(self, parts: list[bytes]) -> None:
         size = sum(map(len, parts))
         if not isinstance(self._error, StreamReset):
+            if self._chunks is NO_PIECES:
+                self._chunks = deque()
             self._chunks.extendleft(reversed(parts))
             self._size += size
             self._paid += size
@@ -259,7 +279,7 @@ class Stream(asyncio.Protocol):
     def _drop(self) -> None:
         """Throw away what was not read; the peer gets its credit for it."""
         unpaid = self._size - self._paid
-        self._chunks.clear()
+        self._chunks = NO_PIECES
         self._size = self._paid = 0
         if unpaid:
             self.transport.consumed(unpaid)
@@ -268,11 +288,13 @@ class Stream(asyncio.Protocol):
         while not done():
             self._check()
             waiter: asyncio.Future[None] = self.transport.session.loop.create_future()
+            if self._waiters is None:
+                self._waiters = []
             self._waiters.append(waiter)
             try:
                 await waiter
             finally:
-                if waiter in self._waiters:
+                if self._waiters is not None and waiter in self._waiters:
                     self._waiters.remove(waiter)
 
     async def __aenter__(self) -> Self:
@@ -294,12 +316,14 @@ class Stream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the transport."""
-        assert isinstance(transport, StreamTransport)
-        self.transport = transport
+        self.transport = cast(StreamTransport, transport)
 
     def data_received(self, data: Buffer) -> None:
         """Called by the transport."""
-        hold(self._chunks, data)
+        if self._chunks is NO_PIECES:
+            self._chunks = deque((data,))
+        else:
+            hold(self._chunks, data)
         self._size += len(data)
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
@@ -307,19 +331,21 @@ class Stream(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Called by the transport: the write side stays open."""
         self._eof = True
-        self._wake()
+        if self._reader is not None or self._waiters is not None:
+            self._wake()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the transport."""
         self._over = True
-        if isinstance(exc, StreamReset) and self._size:
+        if self._size and isinstance(exc, StreamReset):
             # What was dropped unread must not look like an end, even if the peer's FIN had come before its RST.
             self._drop()
             self._eof = False
         if self._error is None:
             self._error = exc
-        self._wake()
+        if self._reader is not None or self._waiters is not None:
+            self._wake()
 
     def pause_writing(self) -> None:
         """Called by the transport."""
@@ -333,7 +359,8 @@ class Stream(asyncio.Protocol):
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        if self._waiters is not None:
+            waiters, self._waiters = self._waiters, None
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)

@@ -109,16 +109,21 @@ UNANSWERED: Final = frozenset({_S.SYN_SENT, _S.SYN_SENT_ENDED})
 UNACCEPTED: Final = frozenset({_S.SYN_RECEIVED, _S.SYN_RECEIVED_ENDED})
 OVER: Final = frozenset({_S.CLOSED, _S.RESET})
 
-Move = tuple[State, Outcome, bool, bool, bool, bool]
-"""What follows from an input: next state, outcome, still readable, just answered, just accepted, now over."""
+Move = tuple[State, Outcome, bool, int]
+"""What follows from an input: next state, outcome, still readable, and whether it answers, accepts or ends the stream."""
+
+ANSWERS: Final = 1
+ACCEPTS: Final = 2
+ENDS: Final = 4
 
 
 def _compile() -> list[list[Move | None]]:
     rows: list[list[Move | None]] = [[None] * len(Input) for _ in State]
     for (before, what), (after, outcome) in TRANSITIONS.items():
-        answered = before in UNANSWERED and after not in UNANSWERED
-        accepted = before in UNACCEPTED and after not in UNACCEPTED
-        rows[before][what] = (after, outcome, after in READABLE, answered, accepted, after in OVER)
+        answers = ANSWERS if before in UNANSWERED and after not in UNANSWERED else 0
+        accepts = ACCEPTS if before in UNACCEPTED and after not in UNACCEPTED else 0
+        ends = ENDS if after in OVER else 0
+        rows[before][what] = (after, outcome, after in READABLE, answers | accepts | ends)
     return rows
 
 

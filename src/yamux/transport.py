@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .corestream import Buffer, CoreStream
 from .errors import StreamReset, YamuxError
-from .handover import fill, frozen, hold, traits
+from .handover import TRAITS, fill, frozen, hold, traits
 from .streamstate import CLOSED, RESET, UNANSWERED, WRITABLE
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class StreamTransport(asyncio.Transport):
 
     _start_tls_compatible = True  # what loop.start_tls asks for; TLS then also calls _force_close
 
-    def __init__(self, session: SessionShell, stream: CoreStream) -> None:
+    def __init__(self, session: SessionShell, stream: CoreStream, protocol: asyncio.BaseProtocol) -> None:
         self.session = session
         self._core = session.core
         self._stream = stream
@@ -70,6 +70,7 @@ class StreamTransport(asyncio.Transport):
         self._failure: YamuxError | None = None
         self._high = HIGH_MARK
         self._low = LOW_MARK
+        self.set_protocol(protocol)
 
     def __repr__(self) -> str:
         return f"<StreamTransport {self._stream.id} {self._stream.state.name}{' closing' if self._closing else ''}>"
@@ -118,7 +119,7 @@ class StreamTransport(asyncio.Transport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand what comes from now on to another protocol."""
         self._protocol: Any = protocol
-        self._views, self._manual, buffered = traits(type(protocol))
+        self._views, self._manual, buffered = TRAITS.get(type(protocol)) or traits(type(protocol))
         self._push: Callable[[Any], None] = partial(fill, protocol) if buffered else protocol.data_received  # type: ignore[attr-defined, arg-type]
 
     def get_protocol(self) -> asyncio.BaseProtocol:
@@ -306,18 +307,19 @@ class StreamTransport(asyncio.Transport):
         """Send what is queued and FIN; drop whatever still comes. ``connection_lost(None)`` follows once FIN is out."""
         if self._closing or self._over:
             return
-        self._closing = self._stream.deaf = True
+        stream = self._stream
+        self._closing = stream.deaf = True
         self._paused = False
         if self._failure is not None:
             self.session.loop.call_soon(self._lose, self._failure)
         unread = self._held
-        self._held = 0
         if self._inbox:
             unread += sum(map(len, self._inbox))
             self._inbox = None
         if unread:
-            self._core.consume(self._stream, unread)
-        self._core.end_stream(self._stream)
+            self._held = 0
+            self._core.consume(stream, unread)
+        self._core.end_stream(stream)
         self.session.finish(self)
 
     def abort(self) -> None:

@@ -111,6 +111,8 @@ def test_f7_what_is_open_to_others_without_protection_does_not_start(tmp_path: P
         (["--dev", "--listen", "0.0.0.0:0"], "drop --dev"),
         (["--carrier", "tcp://0.0.0.0:0", "--listen", "127.0.0.1:0"], "--insecure-plain-agents"),
         (["--tls-listen", "0.0.0.0:0"], "--tls-cert"),
+        (["--listen", "127.0.0.1:0", "--admin", "0.0.0.0:0"], "admin.tls"),
+        (["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"], "admin.tls"),
     ):
         done = subprocess.run(
             [sys.executable, "-m", "hubd", "serve", *arguments],

@@ -42,7 +42,8 @@ from yamux import (
     StreamLimit,
     YamuxError,
 )
-from yamux.core import LATE_FRAMES_PER_STREAM, MAX_CONTROL_FRAMES, TURN_BYTES
+from yamux.connection import MAX_CONTROL_FRAMES
+from yamux.core import LATE_FRAMES_PER_STREAM, TURN_BYTES
 from yamux.corestream import CoreStream
 from yamux.events import DataReceived, SessionEnded, StreamAnswered, StreamDropped, StreamOpened
 from yamux.frames import ACK, DATA, FIN, GO_AWAY, PING, RST, SYN, WINDOW_UPDATE, pack

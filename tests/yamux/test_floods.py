@@ -23,7 +23,7 @@ from tests.yamux.wire import (
 )
 
 from yamux import Config, FloodDetected, ProtocolError
-from yamux.core import MAX_CONTROL_FRAMES, MAX_OWED_REPLIES
+from yamux.connection import MAX_CONTROL_FRAMES, MAX_OWED_REPLIES
 from yamux.events import StreamOpened
 from yamux.frames import ACK, FIN, GO_AWAY, RST, SYN, WINDOW_UPDATE
 

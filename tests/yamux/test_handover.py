@@ -91,4 +91,4 @@ def test_traits_come_from_the_class() -> None:
 def test_classes_made_at_run_time_are_not_remembered_for_ever() -> None:
     for index in range(2 * handover.REMEMBERED_CLASSES):
         traits(type(f"Made{index}", (asyncio.Protocol,), {}))
-    assert len(handover._TRAITS) <= handover.REMEMBERED_CLASSES
+    assert len(handover.TRAITS) <= handover.REMEMBERED_CLASSES

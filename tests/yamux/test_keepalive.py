@@ -5,8 +5,8 @@ from tests.yamux.wire import Clock, Frame, frames
 
 from yamux import Config, KeepaliveTimeout, YamuxError
 from yamux.corestream import Buffer
-from yamux.frames import ACK, PING, SYN
-from yamux.keepalive import LATE, MAX_PINGS, Keepalive
+from yamux.frames import PING, SYN
+from yamux.keepalive import LATE, MAX_PINGS, SAMPLES, Keepalive
 
 CONFIG = Config(keepalive_interval=30, keepalive_timeout=10)
 
@@ -165,9 +165,10 @@ def test_ids_wrap() -> None:
     assert [bench.keepalive.ping(bench.control), bench.keepalive.ping(bench.control)] == [0xFFFF_FFFF, 0]
 
 
-def test_a_pong_repeats_the_value_on_stream_0() -> None:
+def test_the_least_round_trip_leaves_with_its_sample() -> None:
     bench = Bench()
-    for value in (0, 0xFFFF_FFFF):
-        bench.keepalive.answer(value, bench.control)
-    assert bench.sent() == [Frame(PING, ACK, 0, 0), Frame(PING, ACK, 0, 0xFFFF_FFFF)]
-    assert bench.keepalive.owed == 2
+    for seconds, least in [(0.5, 0.5), (0.2, 0.2), (0.4, 0.2), *[(0.3, 0.2)] * (SAMPLES - 2), (0.6, 0.3), (0.1, 0.1)]:
+        ping_id = bench.keepalive.ping(bench.control)
+        bench.clock.advance(seconds)
+        assert bench.keepalive.answered(ping_id) == pytest.approx(seconds)
+        assert bench.keepalive.rtt == pytest.approx(least), seconds

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections import deque
+
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.yamux.wire import Frame, frames
 
-from yamux.corestream import CoreStream
+from yamux.corestream import NO_PIECES, CoreStream
 from yamux.frames import DATA, FIN, PING, SYN, WINDOW_UPDATE, pack
 from yamux.outbox import Outbox
 
@@ -24,7 +26,7 @@ class Bench:
         return stream
 
     def queue(self, stream: CoreStream, body: bytes) -> None:
-        stream.pending.append(body)
+        stream.pending = deque((*stream.pending, body))
         stream.pending_bytes += len(body)
         self.box.enqueue(stream)
 
@@ -119,7 +121,7 @@ def test_the_low_mark_is_told_once_it_is_reached() -> None:
 def test_a_stream_that_was_emptied_meanwhile_sends_nothing() -> None:
     bench = Bench()
     stream = bench.stream(1, b"gone")
-    stream.pending.clear()
+    stream.pending = NO_PIECES
     stream.pending_bytes = 0
     assert bench.take() == []
     assert not stream.queued

@@ -69,7 +69,7 @@ def test_a_second_hub_gets_a_socket_of_its_own(folder):
         assert str(default_address(environ, 8883)) == f"unix:{folder}/hubd/admin-8883.sock"
 
 
-def test_a_dead_socket_makes_room(folder):
+def test_f8_a_dead_socket_makes_room(folder):
     path = folder / "a.sock"
     make_room(path)
     with socket.socket(socket.AF_UNIX) as dead:
@@ -79,7 +79,7 @@ def test_a_dead_socket_makes_room(folder):
     assert not path.exists()
 
 
-def test_what_does_not_make_room(folder, monkeypatch):
+def test_f8_what_does_not_make_room(folder, monkeypatch):
     path = folder / "a.sock"
     path.write_text("mine")
     with pytest.raises(AddressError, match="is no socket"):
@@ -96,7 +96,7 @@ def test_what_does_not_make_room(folder, monkeypatch):
     assert path.exists()
 
 
-def test_directories(folder):
+def test_f8_directories(folder):
     with pytest.raises(AddressError, match="does not exist"), claimed(folder / "a" / "b" / "c.sock"):
         pass
     (folder / "open").mkdir()

@@ -58,7 +58,7 @@ def tcp(start, certificates, connect):
     return begin
 
 
-async def test_f9_the_socket_is_ours_alone(start, folder, connect):
+async def test_f8_the_socket_is_ours_alone(start, folder, connect):
     path = folder / "d" / "admin.sock"
     bench = await start(admin={"listen": [f"unix://{path}"]})
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -244,13 +244,13 @@ async def test_calls_that_change_something_leave_a_line(api, caplog):
     assert line.call == "/tunnelpb.hub.v1.SessionService/EvictSession"
 
 
-async def test_unknown_methods_stay_unknown(api):
+async def test_f9_unknown_methods_stay_unknown(api):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await api.channel.unary_unary("/tunnelpb.hub.v1.SessionService/Nothing")(b"")
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_large_messages_are_refused(api):
+async def test_f9_large_messages_are_refused(api):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await api.channel.unary_unary("/tunnelpb.hub.v1.HubService/GetHub")(bytes(5 << 20))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -1,0 +1,136 @@
+"""tunnelctl on a real hub with real agents."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.system.harness import System, environment, wait_until
+
+from tunnelctl import cli
+
+
+class Ctl:
+    """Runs ``tunnelctl --hub ADDRESS …``."""
+
+    def __init__(self, address: str, folder: Path) -> None:
+        self.address = address
+        self.folder = folder
+
+    def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+        """Run a line in this process, since starting one costs more than all it does. Returns output and errors."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            ended = cli.run(["--hub", self.address, *arguments])
+        assert ended == code, (ended, out.getvalue(), err.getvalue())
+        return out.getvalue(), err.getvalue()
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        return self.run(*arguments, code=code)[0]
+
+    def json(self, *arguments: str) -> list[dict[str, object]]:
+        found = json.loads(self(*arguments, "-o", "json"))
+        assert isinstance(found, list)
+        return found
+
+    def error(self, *arguments: str, code: int) -> list[str]:
+        return self.run(*arguments, code=code)[1].splitlines()
+
+
+@pytest.fixture(scope="module")
+def ctl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ctl]:
+    """A hub with two agents."""
+    # pytest's folders are too deep for a socket's path.
+    with tempfile.TemporaryDirectory() as short, System(tmp_path_factory.mktemp("ctl")) as system:
+        address = f"unix://{short}/t/admin.sock"
+        system.start_hub("--admin", address)
+        for name in ("berlin", "paris"):
+            system.start_agent(name, "http://127.0.0.1:9", arguments=("--label", f"city={name}"))
+        yield Ctl(address, system.folder)
+
+
+def sessions(ctl: Ctl, agent: str) -> list[str]:
+    return [str(row["name"]) for row in ctl.json("sessions", "list", "--agent", agent)]
+
+
+def test_sessions_list_is_an_array_of_objects(ctl: Ctl) -> None:
+    rows = ctl.json("sessions", "list")
+    assert sorted(str(row["agent"]) for row in rows) == ["agents/berlin", "agents/paris"]
+    for row in rows:
+        assert str(row["name"]).startswith("sessions/")
+        assert (row["state"], row["carrier"]) == ("ACTIVE", "websocket")
+    table = ctl("sessions", "list").splitlines()
+    assert table[0].split()[:2] == ["SESSION", "AGENT"]
+    assert len(table) == 3
+    (name,) = ctl("sessions", "list", "--label", "city=paris", "-o", "name").split()
+    assert json.loads(ctl("sessions", "get", name, "-o", "json"))["labels"] == {"city": "paris"}
+
+
+def test_the_line_as_a_process(ctl: Ctl) -> None:
+    line = [sys.executable, "-m", "tunnelctl", "--hub", ctl.address, "sessions", "list", "-o", "json"]
+    environ = environment(ctl.folder) | {"HOME": str(ctl.folder)}
+    done = subprocess.run(line, env=environ, capture_output=True, text=True, check=True, timeout=60)
+    assert len(json.loads(done.stdout)) == 2
+    assert done.stderr == ""
+
+
+def test_drain_waits_and_the_agent_comes_back(ctl: Ctl) -> None:
+    (before,) = sessions(ctl, "berlin")
+    done = ctl("sessions", "drain", before, "--wait")
+    assert done.startswith(f"{before} closed after ")
+    wait_until(lambda: len(sessions(ctl, "berlin")) == 1, "the agent is back")
+    assert sessions(ctl, "berlin") != [before]
+
+
+def test_evict_and_the_agent_comes_back(ctl: Ctl) -> None:
+    (before,) = sessions(ctl, "paris")
+    assert ctl("sessions", "evict", before).startswith(f"evicted {before}: ")
+    assert ctl("sessions", "evict", before) == f"evicted {before}: 0 streams reset\n", "again is no error"
+    wait_until(lambda: sessions(ctl, "paris") not in ([], [before]), "the agent is back")
+
+
+def test_stats_and_hub_and_status(ctl: Ctl) -> None:
+    (row,) = ctl.json("stats")
+    assert str(row["name"]).startswith("hubs/")
+    assert row["sessions"] == 2
+    assert {row["agent"] for row in ctl.json("stats", "--scope", "session")} == {"agents/berlin", "agents/paris"}
+    assert json.loads(ctl("hub", "info", "-o", "json"))["dev"] is True
+    assert {row["name"] for row in ctl.json("hub", "plugins")} == {"tcp", "tls", "websocket"}
+    assert any(row["key"] == "dev" and row["value"] is True for row in ctl.json("hub", "config"))
+
+
+def test_top_once(ctl: Ctl) -> None:
+    lines = ctl("top", "--once", "--interval", "250ms").splitlines()
+    assert lines[0].startswith("hub ")
+    assert {line.split()[0] for line in lines[2:]} == {"berlin", "paris"}
+
+
+def test_events(ctl: Ctl) -> None:
+    kinds = {str(row["type"]) for row in ctl.json("events", "--topic", "session")}
+    assert "session.attached" in kinds
+
+
+def test_tokens(ctl: Ctl) -> None:
+    secret, said = ctl.run("tokens", "create", "--kind", "agent", "--agent", "rome", "--comment", "lab")
+    assert secret.startswith("tun_")
+    assert secret.strip() not in said
+    (row,) = ctl.json("tokens", "list", "--agent", "rome")
+    assert (row["kind"], row["comment"]) == ("AGENT", "lab")
+    assert ctl("tokens", "revoke", str(row["name"])).startswith(f"revoked {row['name']}")
+    assert ctl.json("tokens", "list", "--agent", "rome") == []
+
+
+def test_what_goes_wrong_is_one_line_and_a_code(ctl: Ctl, tmp_path: Path) -> None:
+    assert ctl.error("sessions", "get", "none", code=3)[0].endswith("(SESSION_NOT_FOUND)")
+    (error,) = ctl.error("sessions", "evict", "", code=2)
+    assert "is ambiguous: sessions/" in error
+    assert ctl.error("sessions", "list", "--nope", code=2)[0] == "error: no such option: --nope"
+    away = Ctl(f"unix://{tmp_path}/none.sock", tmp_path)
+    assert "there is no such socket" in away.error("sessions", "list", code=5)[0]
