@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agentd.pool import TargetConnection, TargetPool
     from agentd.serve import Server
     from agentd.watch import Watch
-    from tunnel.http1 import RequestHead, ResponseHead
+    from tunnel.http1 import RequestHead, RequestReader, ResponseHead
     from yamux import StreamTransport
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
@@ -42,8 +42,8 @@ class Asking(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_chunked", "_held", "_held_size", "_id", "_pool", "_reader", "_retried", "_server", "began", "connection", "head",
-        "over", "response", "sent_all", "stream", "stream_full", "watch",
+        "_chunked", "_held", "_held_size", "_id", "_pool", "_reader", "_reading", "_retried", "_server", "began",
+        "connection", "head", "over", "response", "sent_all", "stream", "stream_full", "watch",
     )  # fmt: skip
 
     accepts_views = True
@@ -51,13 +51,13 @@ class Asking(asyncio.Protocol):
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._reader = server.take_reader()
+        self._reader: RequestReader | None = None
         self._pool: TargetPool | None = None
         # What was sent and may be sent again, or waits for a connection.
         self._held: list[Piece] | None = None
         self._held_size = 0
         self._id = b""
-        self._chunked = self._retried = False
+        self._chunked = self._retried = self._reading = False
         self.connection: TargetConnection | None = None
         self.head: RequestHead | None = None
         self.response: ResponseHead | None = None
@@ -71,17 +71,18 @@ class Asking(asyncio.Protocol):
             return
         server, reader = self._server, self._reader
         data = bytes(data)
-        recalled = server.memory.recall(data) if not reader.buffered else None
-        if recalled is not None:
-            known, self._id = recalled
-            self.head = known.head
-            self.sent_all = True
-            request = known.request(self._id)
-            self._dispatch(known.head, known.pool, [request], len(request))
-            return
-        if data[:1] == b"C" and not reader.buffered and begins_connect(data):
-            server.begin_tunnel(cast("Exchange", self), data)
-            return
+        if reader is None:
+            recalled = server.memory.recall(data)
+            if recalled is not None:
+                known, self._id, request = recalled
+                self.head = known.head
+                self.sent_all = True
+                self._dispatch(known.head, known.pool, [request], len(request))
+                return
+            if data[:1] == b"C" and begins_connect(data):
+                server.begin_tunnel(cast("Exchange", self), data)
+                return
+            self._reader = reader = server.take_reader()
         reader.feed(data)
         try:
             head = reader.next_head()
@@ -101,7 +102,7 @@ class Asking(asyncio.Protocol):
                 if head.upgrade is None:
                     server.memory.keep(data, head, pool, request)
             else:
-                wire = self._encode(reader.read_body())
+                wire = self._encode(reader, reader.read_body())
                 held += wire
                 size += sum(map(len, wire))
         except BadMessage as fault:
@@ -113,10 +114,10 @@ class Asking(asyncio.Protocol):
         """Send what there is of the request, now or once there is a connection."""
         raise NotImplementedError
 
-    def _encode(self, pieces: list[Piece]) -> list[Piece]:
+    def _encode(self, reader: RequestReader, pieces: list[Piece]) -> list[Piece]:
         """Body bytes as they go to the target; notes the body's end."""
         assert self.head is not None
-        self.sent_all = self._reader.body_done
+        self.sent_all = reader.body_done
         if self.head.framing is not _CHUNKED:
             return pieces
         wire = encode_chunk(pieces)
@@ -126,19 +127,20 @@ class Asking(asyncio.Protocol):
 
     def _more(self, data: bytes | memoryview) -> None:
         """What follows the head: body, or the first bytes of a protocol not agreed yet."""
-        if self.over:
+        reader = self._reader
+        if self.over or reader is None:
             return
         assert self.head is not None
         if self.sent_all:
             # A second request on the stream is nothing anybody sends; without an upgrade it is dropped.
             if self.head.upgrade is not None:
-                self._reader.feed(data)
-                if self._reader.buffered > self._server.hold:
+                reader.feed(data)
+                if reader.buffered > self._server.hold:
                     self.stream.pause_reading()
             return
         try:
-            self._reader.feed(data)
-            wire = self._encode(self._reader.read_body())
+            reader.feed(data)
+            wire = self._encode(reader, reader.read_body())
         except BadMessage as fault:
             self.refuse(of_message(fault.status, fault.reason), fault.detail)
             return

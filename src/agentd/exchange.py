@@ -9,7 +9,7 @@ becomes another try or an error answer; after it the stream is reset, so that no
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from agentd.asking import IDEMPOTENT, Asking, put
 from agentd.heads import informational_head, stream_head
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from agentd.dial import DialError
     from agentd.pool import TargetConnection, TargetPool
     from tunnel.http1 import RequestHead, ResponseHead
-    from yamux import StreamTransport
 
 # Enum members cost a look-up in the class each time.
 _CHUNKED = Framing.CHUNKED
@@ -45,10 +44,8 @@ class Exchange(Asking):
 
     # -- the request -------------------------------------------------------------------------------------------------
 
-    # -- the request -------------------------------------------------------------------------------------------------
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.stream = cast("StreamTransport", transport)
+        self.stream = transport  # type: ignore[assignment]
         self._server.open.add(self)
 
     def _dispatch(self, head: RequestHead, pool: TargetPool, held: list[Piece], size: int) -> None:
@@ -70,7 +67,6 @@ class Exchange(Asking):
         assert head is not None
         assert held is not None
         self.connection = connection
-        connection.reader.expect(head.method, head.upgrade)
         if self.stream_full:
             connection.pause_reading()
         if self._held_size > self._server.hold:
@@ -85,9 +81,21 @@ class Exchange(Asking):
         connection = self.connection
         assert connection is not None
         reader = connection.reader
+        response = self.response
+        if not self._reading:
+            head = self.head
+            assert head is not None
+            response = connection.pool.answers.whole(data)
+            if response is not None and head.method != b"HEAD":
+                # The short way for what most services mostly send: one known head, and the body with it.
+                self.response = response
+                self._finish(connection, response, stream_head(response, chunked=False) + data[response.size :])
+                return
+            response = None
+            self._reading = True
+            reader.expect(head.method, head.upgrade)
         reader.feed(data)
         try:
-            response = self.response
             out: list[Piece] = []
             if response is None:
                 self._held = None
@@ -163,28 +171,31 @@ class Exchange(Asking):
             if head.minor:
                 out.append(informational_head(response))
 
-    def _finish(self, connection: TargetConnection, response: ResponseHead) -> None:
-        """The response is complete and written."""
+    def _finish(self, connection: TargetConnection, response: ResponseHead, data: bytes = b"") -> None:
+        """The response is complete and written, but for ``data``."""
         self.connection = None
         pool = self._pool
         assert pool is not None
         # Bytes behind the response are nobody's; an unread request body would be taken for the next request.
-        if response.keep_alive and self.sent_all and not connection.reader.buffered:
+        if response.keep_alive and self.sent_all and (data or not connection.reader.buffered):
             pool.release(connection, response.special.get(b"keep-alive"))
         else:
             pool.discard(connection)
+        if data:
+            self.stream.write(data)
         self.stream.close()
         self._leave()
-        head = self.head
-        if self.sent_all and head is not None and head.keep_alive and head.upgrade is None:
-            self._server.return_reader(self._reader)
+        head, reader = self.head, self._reader
+        if reader is not None and self.sent_all and head is not None and head.keep_alive and head.upgrade is None:
+            self._server.return_reader(reader)
 
     def _switch(self, connection: TargetConnection, response: ResponseHead) -> None:
         """The 101 that was asked for: pass it on, and join the stream and the connection."""
         self.connection = None
         self._leave()
         self.stream.write(informational_head(response))
-        early = self._reader.take_rest()
+        reader = self._reader
+        early = reader.take_rest() if reader is not None else b""
         self._server.join(self.stream, connection, early, stream_full=self.stream_full)
 
     # -- the stream's calls ------------------------------------------------------------------------------------------
@@ -192,7 +203,7 @@ class Exchange(Asking):
     def eof_received(self) -> bool:
         if self.sent_all:
             return True
-        if self.head is None and not self._reader.buffered:
+        if self.head is None and (self._reader is None or not self._reader.buffered):
             # Opened and closed without a word.
             self._leave()
             return False

@@ -30,20 +30,35 @@ def origin_target(head: RequestHead, base: bytes) -> bytes:
         BadMessage: 400, the hub named a path that is none.
     """
     path, query = head.path, head.query
+    bare = head.target[-1:] == b"?"
     named = head.special.get(b"x-proxy-path")
+    asked = path
     if named is not None:
         asked = named[0]
         if not path.endswith(asked) or asked[:1] != b"/":
             path, query = _foreign(path, query, asked)
-        else:
-            if len(asked) != len(path) and query and path.startswith(_PREFIX) and _PARAMETER in query:
-                query = _without_parameter(query)
-            path = asked
+            asked = path
+    return join_target(base, path, query, asked, bare=bare)
+
+
+def join_target(base: bytes, path: bytes, query: bytes, asked: bytes, *, bare: bool) -> bytes:
+    """Path and query for a request whose target ends with the path asked for.
+
+    Args:
+        base: goes in front of the path.
+        path: of the request's target.
+        query: of the request's target.
+        asked: the path at the private service, which is the end of ``path``.
+        bare: the target ends with its "?".
+    """
     if query:
-        return b"%b%b?%b" % (base, path, query)
-    if head.target[-1:] == b"?":
-        return b"%b%b?" % (base, path)
-    return base + path if base else path
+        if len(asked) != len(path) and path.startswith(_PREFIX) and _PARAMETER in query:
+            query = _without_parameter(query)
+        if query:
+            return b"%b%b?%b" % (base, asked, query)
+    if bare:
+        return b"%b%b?" % (base, asked)
+    return base + asked if base else asked
 
 
 def _foreign(path: bytes, query: bytes, asked: bytes) -> tuple[bytes, bytes]:

@@ -13,7 +13,7 @@ from typing import Protocol, cast
 from agentd.dial import DialError, dial
 from agentd.guard import Guard
 from agentd.reasons import INTERNAL, TARGET_CLOSED
-from tunnel.http1 import Limits, ResponseReader
+from tunnel.http1 import Answers, Limits, ResponseReader
 from tunnel.targets import Target
 from yamux.carrier import TlsOptions
 
@@ -69,7 +69,7 @@ class TargetConnection(asyncio.Protocol):
 
     def __init__(self, pool: TargetPool, user: User | None = None) -> None:
         self.pool = pool
-        self.reader = ResponseReader(pool.limits)
+        self.reader = ResponseReader(pool.limits, pool.answers)
         self.user = user
         self.reused = self.paused = False
         self.expires = 0.0
@@ -151,6 +151,7 @@ class TargetPool:
         guard: knows the agent's own places.
 
     Attributes:
+        answers: heads of responses met before.
         open: all connections that stand and were not handed over.
         now: monotonic seconds as of the last sweep.
         max_idle: as given; may be changed.
@@ -171,6 +172,7 @@ class TargetPool:
         self.target = target
         self._guard = guard
         self.limits = limits
+        self.answers = Answers()
         self.open: set[TargetConnection] = set()
         self.now = clock()
         self.max_idle = max_idle

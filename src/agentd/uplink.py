@@ -125,7 +125,7 @@ class Terms:
 
     def headers(self) -> list[tuple[str, str]]:
         """Fields of the attach request."""
-        own = [("X-Agent-Instance", self.instance), ("Agent-Version", VERSION)]
+        own = [("X-Agent-Instance", self.instance), ("Agent-Version", VERSION), ("Tunnel-Agent", "fold")]
         return own + [("X-Agent-Label", label) for label in self.labels]
 
     def read_token(self) -> str | None:
@@ -246,6 +246,8 @@ class Uplink:
             headers=terms.headers(),
             timeout=terms.timeout,
         )
+        if self.info.offers("fold"):
+            session.fold()
         self.session = session
         self._sessions.add(session)
 

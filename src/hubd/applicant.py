@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hubd.peers import certificate_of, is_here
 from tunnel.attach import parse_attach_path
+from tunnel.http1 import list_members
 from yamux.carrier import UpgradeRefused
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class AttachRequest:
         private: nobody on the way could read it: it has TLS up to us or up to a trusted proxy, or never left the
             machine.
         certificate: of the client, in DER, if the TLS listener checked one.
+        folds: it takes SYN, ACK and FIN on data frames, and the end of a request before the response.
     """
 
     agent_id: str
@@ -52,6 +54,7 @@ class AttachRequest:
     source: str = ""
     private: bool = True
     certificate: bytes | None = field(default=None, repr=False)
+    folds: bool = False
 
     def __repr__(self) -> str:
         return f"<AttachRequest {self.agent_id} from {self.peer or 'a local socket'}>"
@@ -121,6 +124,7 @@ def read_request(front: Front, head: RequestHead) -> AttachRequest | None:
         source,
         private,
         certificate_of(front.transport) if link.secure else None,
+        b"fold" in list_members(head.special.get(b"tunnel-agent", [])),
     )
 
 

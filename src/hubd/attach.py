@@ -61,7 +61,7 @@ MAX_GUESTS = 64
 # Seconds a denied agent is asked to stay away at most: allowed again, it should be back before people wonder.
 MAX_RETRY_AFTER = 60.0
 
-_SERVER = (b"Tunnel-Hub", b"hubd/" + VERSION.encode())
+_SERVER = b"hubd/" + VERSION.encode()
 
 
 class RefusedStream(asyncio.Protocol):
@@ -174,7 +174,6 @@ class AttachDesk:
             stream_factory=lambda: RefusedStream(lambda: churn.note(session)),
             on_close=lambda _: self._ended(entry),
         )
-        name = accepted.token.decode()
         entry = AgentSession(
             request.agent_id,
             session,
@@ -187,9 +186,10 @@ class AttachDesk:
             token_id=grant.token_id,
             joining=grant.joining,
             id=hub.ids.next(),
-            carrier=name,
+            carrier=accepted.token.decode(),
+            folds=request.folds,
         )
-        transport.write(encode_101(accepted.token, [*accepted.headers, _SERVER]))
+        transport.write(encode_101(accepted.token, [*accepted.headers, _about(entry)]))
         accepted.framing.start(transport, session, leftover)
         if session.is_closed:
             return
@@ -200,7 +200,7 @@ class AttachDesk:
         hub.roster.add(entry)
         replaced = hub.pools.add(entry)
         hub.stats.agents_attached += 1
-        in_service = _InService(request, name, entry.id, replaces=replaced is not None)
+        in_service = _InService(request, entry.carrier, entry.id, replaces=replaced is not None)
         if entry.ready:
             in_service.tell()
             return
@@ -310,6 +310,14 @@ class _InService:
                 "replaces": self.replaces,
             },
         )
+
+
+def _about(entry: AgentSession) -> tuple[bytes, bytes]:
+    """The field that tells an agent who we are, and what was agreed on with it."""
+    if not entry.folds:
+        return b"Tunnel-Hub", _SERVER
+    entry.session.fold()
+    return b"Tunnel-Hub", _SERVER + b"; fold=1"
 
 
 class _Churn:

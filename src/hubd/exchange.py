@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hubd.front import Front
     from hubd.routes import Route
     from hubd.state import Hub
-    from tunnel.http1 import RequestHead, ResponseHead
+    from tunnel.http1 import RequestHead, ResponseHead, ResponseReader
 
 _UNTIL_CLOSE = Framing.UNTIL_CLOSE
 _UNSIZED = Framing.CHUNKED
@@ -51,12 +51,9 @@ class Exchange(Sending):
 
     accepts_views = True
 
-    def __init__(
-        self, hub: Hub, front: Front, head: RequestHead, route: Route, request_id: bytes, own_id: bool
-    ) -> None:
-        super().__init__(hub, front, head, route, request_id, own_id)
-        self.reader = hub.take_reader()
-        self.reader.expect(head.method, head.upgrade)
+    def __init__(self, hub: Hub, front: Front, head: RequestHead, route: Route, request_id: bytes) -> None:
+        super().__init__(hub, front, head, route, request_id)
+        self.reader: ResponseReader | None = None
         self.response: ResponseHead | None = None
         self.began = hub.now if hub.access_log is None else hub.loop.time()
         self.patience: Patience | None = None
@@ -76,12 +73,23 @@ class Exchange(Sending):
         if self.over:
             return
         reader = self.reader
+        if reader is None:
+            data = bytes(data)
+            self._held = None
+            response = self.hub.answers.whole(data)
+            if response is not None and self.head.method != b"HEAD":
+                # The short way for what most services mostly send: one known head, and the body with it.
+                data = self._begin_response(response) + data[response.size :]
+                self.size_out += len(data)
+                self.front.transport.write(data)
+                self._finish()
+                return
+            reader = self._take_reader()
         try:
             response = self.response
             begun = response is not None
             out: list[Piece] = []
             if response is None:
-                self._held = None
                 reader.feed(bytes(data))
                 response = self._next_head(out)
                 if response is None:
@@ -111,9 +119,16 @@ class Exchange(Sending):
         if done and not self.over:
             self._finish()
 
+    def _take_reader(self) -> ResponseReader:
+        self.reader = reader = self.hub.take_reader()
+        reader.expect(self.head.method, self.head.upgrade)
+        return reader
+
     def eof_received(self) -> bool:
         if not self.over:
             try:
+                if self.reader is None:
+                    raise Truncated("no_response")
                 self.reader.eof()
             except Truncated:
                 self._fail(TRUNCATED)
@@ -155,8 +170,10 @@ class Exchange(Sending):
 
     def _next_head(self, out: list[Piece]) -> ResponseHead | None:
         """The final head, once it is there; what it and heads before it become is added to ``out``."""
+        reader = self.reader
+        assert reader is not None
         while True:
-            response = self.reader.next_head()
+            response = reader.next_head()
             if response is None:
                 return None
             if response.status >= 200:
@@ -217,7 +234,8 @@ class Exchange(Sending):
 
     def _finish(self) -> None:
         """The response is complete; what is left of it is written here."""
-        self._pass_on()
+        if self._gathered:
+            self._pass_on()
         self.over = True
         stream = self.stream
         assert stream is not None
@@ -228,7 +246,7 @@ class Exchange(Sending):
             stream.abort()
         response = self.response
         assert response is not None
-        if response.framing is not _UNTIL_CLOSE:
+        if self.reader is not None and response.framing is not _UNTIL_CLOSE:
             self.hub.return_reader(self.reader)
         self.close_books(response.status, "")
         self.front.finish(self._keep)
@@ -309,7 +327,8 @@ class Exchange(Sending):
             self._waiting.forget(self)
             self._waiting = None
         if self.stream is not None:
-            self._release()
+            if self.entry is not None:
+                self.entry.active -= 1
             # The stream knows us: without this every exchange would be work for the cycle collector.
             self.stream = None
         if hub.access_log is not None and status:

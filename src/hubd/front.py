@@ -5,6 +5,7 @@ One request is in progress at a time; what a visitor sends ahead is held up to a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hubd.connection import ACTIVE, ATTACH, HEAD, IDLE, LINGER, OVER, Connection
@@ -22,7 +23,7 @@ from hubd.reasons import (
     of_message,
 )
 from hubd.routes import Local, Route
-from tunnel.http1 import BadMessage, RequestHead
+from tunnel.http1 import BadMessage, Piece, RequestHead
 
 if TYPE_CHECKING:
     from hubd.state import Hub
@@ -52,6 +53,18 @@ class Front(Connection):
         if phase >= LINGER:
             self.discard(len(data))
             return
+        if phase == IDLE and not self.write_paused:
+            head = self.reader.repeated(data)
+            if head is not None:
+                # A repeated head has the same fate on the same connection.
+                route = head.memo
+                if type(route) is Route and route.clear:
+                    self.hub.stats.requests += 1
+                    self.phase = ACTIVE
+                    self._forward(head, route)
+                else:
+                    self._begin(head)
+                return
         self.reader.feed(data)
         if phase <= HEAD:
             self._pump()
@@ -144,7 +157,6 @@ class Front(Connection):
         hub.stats.requests += 1
         self.phase = ACTIVE
         self.request_id = b""
-        # A repeated head has the same fate on the same connection; what could change it is looked at below.
         route = head.memo
         if route is None:
             route = head.memo = hub.router.resolve(head, self.sni)
@@ -158,6 +170,8 @@ class Front(Connection):
             elif passed_here(head, hub.via):
                 self.refuse(LOOP, head)
             else:
+                route.given = given_request_id(head)
+                route.clear = True
                 self._forward(head, route)
         elif isinstance(route, Reason):
             self.refuse(route, head)
@@ -179,7 +193,8 @@ class Front(Connection):
         """Send a request on that may go on."""
         if self.read_paused:
             self.resume_reading()
-        gate = self.hub.gate
+        hub = self.hub
+        gate = hub.gate
         meter = None
         if gate is not None:
             refused = gate.refuses(self, head, route.agent_id)
@@ -187,22 +202,25 @@ class Front(Connection):
                 self.refuse(refused, head)
                 return
             meter = gate.meter(self, head, route.agent_id)
-        reader = self.reader
-        pieces = reader.read_body() if head.framing else []
-        if self.eof and not reader.body_done:
-            # It came, and ended, behind a request that was being served: the rest of its body never comes.
-            self.hub.stats.rejects["truncated_body"] += 1
-            self.close()
-            return
-        given = given_request_id(head)
-        self.request_id = given or self.hub.next_id()
+        pieces: Sequence[Piece] = ()
+        done = True
+        if head.framing:
+            reader = self.reader
+            pieces = reader.read_body()
+            done = reader.body_done
+            if self.eof and not done:
+                # It came, and ended, behind a request that was being served: the rest of its body never comes.
+                hub.stats.rejects["truncated_body"] += 1
+                self.close()
+                return
+        self.request_id = request_id = route.given or hub.next_id()
         if meter is None:
-            exchange = Exchange(self.hub, self, head, route, self.request_id, given is None)
+            exchange = Exchange(hub, self, head, route, request_id)
         else:
-            exchange = MeteredExchange(self.hub, self, head, route, self.request_id, given is None)
+            exchange = MeteredExchange(hub, self, head, route, request_id)
             exchange.set_meter(meter)
         self.exchange = exchange
-        exchange.start(pieces, reader.body_done)
+        exchange.start(pieces, done)
 
     def _local(self, head: RequestHead, what: Local) -> None:
         if what is Local.ATTACH and self.hub.desk is not None:

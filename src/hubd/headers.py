@@ -20,6 +20,8 @@ Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=-]{1,128}")
 _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 _LIST = b", "
+# Routes of one head, with other paths, for which the lines in between are kept.
+MOST_KIN = 16
 _NONE, _LENGTH, _CHUNKED = Framing.NONE, Framing.LENGTH, Framing.CHUNKED
 
 
@@ -121,6 +123,8 @@ def passed_here(head: RequestHead, via: bytes) -> bool:
 def request_lines(head: RequestHead, route: Route, link: Link, *, raw_path: bool, via: bytes) -> bytes | None:
     """The request head as it goes on the stream, but for the request id and the empty line.
 
+    What changes from one request to the next comes first and last, so that the agent knows the rest again.
+
     Args:
         head: as read from the visitor.
         route: from the router.
@@ -131,14 +135,26 @@ def request_lines(head: RequestHead, route: Route, link: Link, *, raw_path: bool
     Returns:
         Lines, each ended by CRLF; None if the decoded path cannot stand in a field.
     """
-    special = head.special
     path = route.path
     if not raw_path and b"%" in path:
         path = unquote_to_bytes(path)
         if _CONTROLS.search(path):
             return None
+    kin = head.kin
+    key = link, route.prefix, route.host
+    shared: bytes | None = kin.get(key)
+    if shared is None:
+        if len(kin) >= MOST_KIN:
+            kin.clear()
+        shared = kin[key] = _shared_lines(head, route, link, via)
+    return b"%b %b HTTP/1.1\r\n%bX-Proxy-Path: %b\r\n" % (head.method, route.target, shared, path)
+
+
+def _shared_lines(head: RequestHead, route: Route, link: Link, via: bytes) -> bytes:
+    """What is the same for requests that differ in their path only."""
+    special = head.special
     host = head.host or link.authority
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method, route.target, host)]
+    lines = [b"Host: " + host]
     lines += [b": ".join(pair) for pair in head.fields]
     framing = head.framing
     if framing is _LENGTH:
@@ -152,7 +168,6 @@ def request_lines(head: RequestHead, route: Route, link: Link, *, raw_path: bool
     link.forwarded(special, host, route.prefix, lines)
     if route.host is not None:
         lines.append(b"X-Proxy-Host: " + route.host)
-    lines.append(b"X-Proxy-Path: " + path)
     hops = special.get(b"via")
     received = b"1.%d %b" % (head.minor, via)
     lines.append(b"Via: " + (received if hops is None else _LIST.join([*hops, received])))

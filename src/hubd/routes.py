@@ -44,21 +44,30 @@ class Route:
         path: path at the target, as received, starting with a slash.
         target: request target on the stream.
         host: target asked for, or None for the agent's own default.
+        rest: what stands behind the path in ``target`` if that is not as received, else None.
         lines: the head made for this route, by whether the agent takes raw paths: a visitor that repeats its request
             has the same route again.
         credential: scheme and value of Authorization, once it was looked for. Secret.
+        given: the visitor's own request id, or None.
+        clear: the request has passed what is checked once for a head: it is not going round in a loop, and asks for no
+            upgrade that is not served.
     """
 
-    __slots__ = ("agent_id", "credential", "host", "lines", "path", "prefix", "target")
+    __slots__ = ("agent_id", "clear", "credential", "given", "host", "lines", "path", "prefix", "rest", "target")
 
-    def __init__(self, agent_id: str, prefix: bytes, path: bytes, target: bytes, host: bytes | None) -> None:
+    def __init__(
+        self, agent_id: str, prefix: bytes, path: bytes, target: bytes, host: bytes | None, rest: bytes | None = None
+    ) -> None:
         self.agent_id = agent_id
         self.prefix = prefix
         self.path = path
         self.target = target
         self.host = host
+        self.rest = rest
         self.lines: dict[bool, bytes] = {}
         self.credential: tuple[bytes, bytes] | None = None
+        self.given: bytes | None = None
+        self.clear = False
 
 
 def take_target(query: bytes) -> tuple[bytes | None, bytes]:
@@ -117,6 +126,17 @@ class Router:
         Returns:
             A route to an agent, what the hub serves itself, or the reason for a refusal.
         """
+        kin = head.kin
+        if Route in kin:
+            again = _like(head, *kin[Route])
+            if again is not None:
+                return again
+        found = self._resolve(head, sni)
+        if type(found) is Route:
+            kin[Route] = head.query, found
+        return found
+
+    def _resolve(self, head: RequestHead, sni: str | None) -> Route | Local | Reason:
         agent_id = self.agent_of_host(head.host)
         if sni is not None and self._suffix:
             named = self.agent_of_host(sni.encode("ascii", "replace"))
@@ -148,6 +168,7 @@ class Router:
     def _route(self, head: RequestHead, agent_id: str, prefix: bytes, path: bytes) -> Route | Reason:
         query = head.query
         host: bytes | None = None
+        suffix: bytes | None = None
         target = head.origin_form()
         if TARGET_PARAMETER in query:
             try:
@@ -155,7 +176,8 @@ class Router:
             except ValueError:
                 return BAD_TARGET
             if rest != query:
-                target = head.path + b"?" + rest if rest else head.path
+                suffix = b"?" + rest if rest else b""
+                target = head.path + suffix
         if host is None:
             given = head.special.get(TARGET_PARAMETER)
             if given is not None:
@@ -164,7 +186,17 @@ class Router:
                 host = given[0] or None
         if host is not None and not _TARGET.fullmatch(host):
             return BAD_TARGET
-        return Route(agent_id, prefix, path, target, host)
+        return Route(agent_id, prefix, path, target, host, suffix)
+
+
+def _like(head: RequestHead, query: bytes, route: Route) -> Route | None:
+    """The route of a head that differs from another one in its path only; None if that leads elsewhere."""
+    path, prefix = head.path, route.prefix
+    size = len(prefix)
+    if head.query != query or not path.startswith(prefix) or path[size : size + 1] != b"/":
+        return None
+    target = head.target if route.rest is None else path + route.rest
+    return Route(route.agent_id, prefix, path[size:], target, route.host, route.rest)
 
 
 def _for_us(head: RequestHead) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from hubd.headers import request_lines
 from hubd.reasons import AGENT_BUSY, BAD_PATH, Reason
@@ -46,7 +46,6 @@ class Sending(asyncio.Protocol):
     __slots__ = (
         "_held",
         "_held_size",
-        "_own_id",
         "_refused_by",
         "_replays",
         "_retries",
@@ -66,15 +65,12 @@ class Sending(asyncio.Protocol):
 
     stream: StreamTransport | None
 
-    def __init__(
-        self, hub: Hub, front: Front, head: RequestHead, route: Route, request_id: bytes, own_id: bool
-    ) -> None:
+    def __init__(self, hub: Hub, front: Front, head: RequestHead, route: Route, request_id: bytes) -> None:
         self.hub = hub
         self.front = front
         self.head = head
         self.route = route
         self.request_id = request_id
-        self._own_id = own_id
         self.entry: AgentSession | None = None
         self.stream = None
         self.sent_all = True
@@ -121,7 +117,9 @@ class Sending(asyncio.Protocol):
         if pool is None:
             self._refuse(hub.pools.absent(self.route.agent_id))
             return True
-        entry = hub.pick(pool)
+        entries = pool.entries
+        # The only one there is finds out by itself whether it can.
+        entry = entries[0] if len(entries) == 1 else hub.pick(pool)
         if entry is not None and entry is not self._refused_by and self._open(entry):
             return True
         # Off the straight path: a full session, or one that ended without a word yet. Each is asked once.
@@ -144,10 +142,18 @@ class Sending(asyncio.Protocol):
             if lines is None:
                 self._refuse(BAD_PATH)
                 return True
+            if route.given is None:
+                lines += b"X-Request-Id: "
             route.lines[entry.raw_path] = lines
-        request = b"%bX-Request-Id: %b\r\n\r\n" % (lines, self.request_id) if self._own_id else lines + b"\r\n"
+        request = lines + self.request_id + b"\r\n\r\n" if route.given is None else lines + b"\r\n"
+        held = self._held
+        # Where the agent takes it, the request's end rides on its last frame.
+        last = entry.folds and self.sent_all and self.head.upgrade is None
         try:
-            stream = entry.session.open_stream(self)
+            if not held:
+                entry.session.open_stream(self, request, end=last)
+            else:
+                stream = entry.session.open_stream(self)
         except StreamLimit:
             return False
         except RemoteGoAway:
@@ -159,13 +165,12 @@ class Sending(asyncio.Protocol):
         self.entry = entry
         entry.active += 1
         entry.requests += 1
-        held = self._held
-        if not held:
-            stream.write(request)
-            return True
-        self._send(stream, [request, *held], len(request) + self._held_size)
-        if self._held_size > self.hub.limits.replay:
-            self._held = None
+        if held:
+            self._send(stream, [request, *held], len(request) + self._held_size)
+            if self._held_size > self.hub.limits.replay:
+                self._held = None
+            if last:
+                stream.write_eof()
         return True
 
     def _send(self, stream: StreamTransport, data: list[Piece], size: int) -> None:
@@ -203,8 +208,13 @@ class Sending(asyncio.Protocol):
                 self._held = None
             else:
                 held += wire
-        if self.stream is not None and wire:
-            self._send(self.stream, wire, sum(map(len, wire)))
+        stream = self.stream
+        if stream is not None:
+            if wire:
+                self._send(stream, wire, sum(map(len, wire)))
+            entry = self.entry
+            if done and entry is not None and entry.folds:
+                stream.write_eof()
 
     def _queue(self) -> None:
         """Every session is full: wait for a stream to end, for a moment."""
@@ -236,9 +246,9 @@ class Sending(asyncio.Protocol):
         return False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.stream = cast("StreamTransport", transport)
+        self.stream = stream = transport  # type: ignore[assignment]
         if self.front.write_paused:
-            self.stream.pause_reading()
+            stream.pause_reading()  # type: ignore[attr-defined]
 
     def _try_again(self, exc: Exception | None) -> bool:
         """Send the request once more on another session, if nothing can happen twice by it."""

@@ -54,6 +54,7 @@ class AgentSession:
         awaits: monotonic seconds until which an idle session that drains is kept for its agent to connect anew.
         close_reason: why it was ended from this side, for people.
         joining: it attached with a join token, to enrol and for nothing else.
+        folds: the agent takes the end of a request before the response; the Go programs cancel the request on it.
     """
 
     __slots__ = (
@@ -74,6 +75,7 @@ class AgentSession:
         "epoch",
         "errors",
         "id",
+        "folds",
         "instance",
         "joining",
         "labels",
@@ -104,6 +106,7 @@ class AgentSession:
         epoch: int = 0,
         token_id: str = "",
         joining: bool = False,
+        folds: bool = False,
     ) -> None:
         self.id = id
         self.carrier = carrier
@@ -126,6 +129,7 @@ class AgentSession:
         self.awaits = 0.0
         self.replaced_by = self.close_reason = ""
         self.ready = ready
+        self.folds = folds
         self.raw_path = instance is not None
 
     def __repr__(self) -> str:
@@ -209,6 +213,9 @@ class AgentPools:
         self.expected: set[Pool] = set()
         self.guests: set[AgentSession] = set()
         self._seen: OrderedDict[str, None] = OrderedDict()
+        # The pool of an id with at least one session in service, or about to be; else None. It is the table's own method,
+        # since it is called for every request.
+        self.get = self.pools.get
 
     def __len__(self) -> int:
         return sum(len(pool.entries) for pool in self.pools.values())
@@ -299,10 +306,6 @@ class AgentPools:
         if pool is None:
             pool = self.pools[agent_id] = Pool(agent_id)
         return pool
-
-    def get(self, agent_id: str) -> Pool | None:
-        """The pool of an id with at least one session in service, or about to be."""
-        return self.pools.get(agent_id)
 
     def forget(self, agent_id: str) -> None:
         """Know an id no more, unless it is in service."""

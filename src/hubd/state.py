@@ -27,7 +27,7 @@ from hubd.stats import Stats
 from hubd.store import Database
 from hubd.store.agents import Agents
 from hubd.store.requests import Requests
-from tunnel.http1 import Limits, ResponseReader
+from tunnel.http1 import Answers, Limits, ResponseReader
 from tunnel.logs import RejectLog
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Hub:
         now: monotonic seconds as of the last sweep; good enough for deadlines of many seconds.
         via: our pseudonym in Via, random per process so that two hubs in a row are no loop.
         active: exchanges in progress.
+        answers: heads of responses met before.
         tunnels: upgraded connections.
         draining: no new work; set by the first signal.
         gate: what every request must pass; None while nothing is limited.
@@ -114,6 +115,7 @@ class Hub:
         self.budget = budget
         self.loop = asyncio.get_running_loop()
         self._readers: list[ResponseReader] = []
+        self.answers = Answers()
         self.quotas = Quotas(self)
         self.configure(config)
         self.pressure = Pressure(self)
@@ -184,7 +186,7 @@ class Hub:
     def take_reader(self) -> ResponseReader:
         """A reader for one response."""
         readers = self._readers
-        return readers.pop() if readers else ResponseReader(self.http_limits)
+        return readers.pop() if readers else ResponseReader(self.http_limits, self.answers)
 
     def return_reader(self, reader: ResponseReader) -> None:
         """Keep a reader whose response is complete."""

@@ -28,7 +28,9 @@ def switch(exchange: Exchange, response: ResponseHead, kind: type[Upgraded] | No
     exchange.started = exchange.over = True
     early = front.reader.take_rest()
     front.hand_over()
-    upgraded = (kind or Upgraded)(exchange, switching_head(response) + exchange.reader.take_rest(), early)
+    reader = exchange.reader
+    assert reader is not None
+    upgraded = (kind or Upgraded)(exchange, switching_head(response) + reader.take_rest(), early)
     if front.eof:
         # It was told before the join, and is not told again.
         upgraded.visitor.eof_received()

@@ -34,6 +34,9 @@ MAX_OWED_REPLIES: Final = 1024
 # Control frames that may wait unsent before a peer that goes on sending is taken for one that does not read: under 1 MB.
 MAX_CONTROL_FRAMES: Final = 16 * 1024
 
+# Data whose frame carries no other flags than these is taken on the short way.
+FOLDED: Final = SYN | ACK | FIN
+
 _ENDINGS: Final = (ENDED, ANSWERED_ENDED)
 
 
@@ -96,27 +99,30 @@ class Connection(Core):
 
     def _parse(self, data: bytes | memoryview) -> None:
         end = len(data)
-        pos = 0
-        if self._partial:
-            pos = min(HEADER_SIZE - len(self._partial), end)
-            self._partial += data[:pos]
-            if len(self._partial) < HEADER_SIZE:
-                return
-            header, self._partial = self._partial, b""
-            self._frame(*unpack_from(header))
-        if self._body_left:
-            pos = self._body(data, pos, end)
+        pos = self._resume(data, end) if self._partial or self._body_left else 0
         streams = self.streams
         events = self._events
         while end - pos >= HEADER_SIZE:
             kind, flags, stream_id, length = unpack_from(data, pos)
             pos += HEADER_SIZE
-            if kind == DATA and not flags and length:
+            if kind == DATA and length and flags <= FOLDED:
                 stop = pos + length
-                stream = streams.get(stream_id)
-                if stop <= end and stream is not None and stream.readable and length <= stream.recv_credit:
+                if stop > end:
+                    stream = None
+                elif flags & SYN:
+                    stream = self._open_inbound(stream_id, length)
+                    if stream is None:
+                        self.frames_in += 1
+                        self._drain(length)
+                        pos = stop
+                        continue
+                else:
+                    stream = streams.get(stream_id)
+                if stream is not None and stream.readable and length <= stream.recv_credit:
                     # The common case, all of it here: a whole frame of data for a stream that may receive it.
                     self.frames_in += 1
+                    if flags & ACK:
+                        self._move(stream, RECV_ACK)
                     stream.recv_credit -= length
                     stream.unread += length
                     stream.bytes_in += length
@@ -125,6 +131,8 @@ class Connection(Core):
                     else:
                         events.append(DataReceived(stream, memoryview(data)[pos:stop]))
                     pos = stop
+                    if flags & FIN and self._move(stream, RECV_FIN) in _ENDINGS:
+                        events.append(StreamEnded(stream))
                     continue
             elif kind == WINDOW_UPDATE:
                 self.frames_in += 1
@@ -139,6 +147,18 @@ class Connection(Core):
                 pos = self._body(data, pos, end)
         if pos < end:
             self._partial = bytes(data[pos:])
+
+    def _resume(self, data: bytes | memoryview, end: int) -> int:
+        """Go on with the frame that was cut by the end of the data before; returns the position after it."""
+        pos = 0
+        if self._partial:
+            pos = min(HEADER_SIZE - len(self._partial), end)
+            self._partial += data[:pos]
+            if len(self._partial) < HEADER_SIZE:
+                return end
+            header, self._partial = self._partial, b""
+            self._frame(*unpack_from(header))
+        return self._body(data, pos, end) if self._body_left else pos
 
     def _body(self, data: bytes | memoryview, pos: int, end: int) -> int:
         """Hand over what there is of the current body; returns the position after it."""

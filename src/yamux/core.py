@@ -58,7 +58,7 @@ class Core:
         "_churn", "_clock", "_counts_open", "_drain_left", "_events", "_idle", "_ids", "_late_left", "_next_id", "_next_sweep",
         "_peer_parity", "_sweep", "_sweep_every", "_window_left", "client", "closing", "config", "error", "inbound",
         "keepalive", "local_go_away", "outbox", "remote_go_away", "report_answers", "streams", "streams_accepted",
-        "streams_opened", "unaccepted", "unacked",
+        "streams_opened", "owed_acks", "unaccepted", "unacked",
     )  # fmt: skip
 
     def __init__(self, *, client: bool, config: Config = DEFAULT, clock: Callable[[], float] = time.monotonic) -> None:
@@ -70,6 +70,7 @@ class Core:
         self.remote_go_away = False
         self.local_go_away = False
         self.closing = False
+        self.owed_acks: list[CoreStream] = []
         self.unacked = 0
         self.unaccepted = 0
         self.inbound = 0
@@ -116,8 +117,10 @@ class Core:
         config = self.config
         return self.unacked >= config.max_unacked or len(self.streams) - self.inbound >= config.max_outbound_streams
 
-    def open_stream(self) -> CoreStream:
+    def open_stream(self, data: Buffer = b"", *, end: bool = False) -> CoreStream:
         """Open a stream; its SYN leaves with the next ``data_to_send`` and data may follow at once.
+
+        ``data`` is the first of it, and with ``end`` all there will be, as by ``send_data`` and ``end_stream``.
 
         Raises SessionClosed, RemoteGoAway, or StreamLimit when too many opens are unanswered or the ids are used up.
         """
@@ -140,7 +143,21 @@ class Core:
         self.streams[stream_id] = stream
         self.unacked += 1
         self.streams_opened += 1
-        self.outbox.control.append(pack(WINDOW_UPDATE, SYN, stream_id, config.stream_window - INITIAL_WINDOW))
+        outbox = self.outbox
+        if outbox.fold and config.stream_window == INITIAL_WINDOW:
+            stream.owed = SYN
+            if not data:
+                outbox.opened.append(stream)
+        else:
+            outbox.control.append(pack(WINDOW_UPDATE, SYN, stream_id, config.stream_window - INITIAL_WINDOW))
+        if data:
+            stream.pending = deque((data,))
+            stream.pending_bytes = len(data)
+            stream.ending = end
+            stream.queued = True
+            outbox.ready.append(stream)
+        elif end:
+            self.end_stream(stream)
         return stream
 
     def accept(self, stream: CoreStream) -> None:
@@ -153,8 +170,31 @@ class Core:
             self.streams_accepted += 1
             # What was consumed before the accept may have brought credit already.
             delta = min(stream.window - INITIAL_WINDOW, stream.window - stream.unread - stream.recv_credit)
+            if self.outbox.fold and not delta:
+                stream.owed = ACK
+                self.owed_acks.append(stream)
+                return
             stream.recv_credit += delta
             self.outbox.control.append(pack(WINDOW_UPDATE, ACK, stream.id, delta))
+
+    def fold(self) -> None:
+        """Let SYN and ACK ride on a stream's first data frame and FIN on its last from now on.
+
+        Only where the peer is known to take that: the reference takes a FIN on data for the end before the data. ACKs
+        that no data is there to carry leave with ``send_acks``, which must be called soon after ``owed_acks`` fills.
+        """
+        self.outbox.fold = True
+
+    def send_acks(self) -> None:
+        """Acknowledge the accepted streams that have sent nothing yet."""
+        for stream in self.owed_acks:
+            self._send_ack(stream)
+        self.owed_acks.clear()
+
+    def _send_ack(self, stream: CoreStream) -> None:
+        if stream.owed & ACK:
+            stream.owed = 0
+            self.outbox.control.append(pack(WINDOW_UPDATE, ACK, stream.id, 0))
 
     def send_data(self, stream: CoreStream, data: Buffer) -> None:
         """Queue data; it must not change until it was written. Nothing limits the queue here: watch ``pending_bytes``.
@@ -181,7 +221,8 @@ class Core:
                 stream.since = self._sweep
                 self.outbox.enqueue(stream)
             else:
-                self.outbox.control.append(pack(WINDOW_UPDATE, FIN, stream.id, 0))
+                self.outbox.control.append(pack(WINDOW_UPDATE, FIN | stream.owed, stream.id, 0))
+                stream.owed = 0
                 self._fin_sent(stream)
         elif stream.state in UNACCEPTED:
             raise StreamClosed(f"stream {stream.id} has to be accepted before it is ended")
@@ -195,6 +236,12 @@ class Core:
             return
         self._discard(stream)
         self._move(stream, SEND_RST)
+        if stream.owed & SYN:
+            # The peer has not heard of it.
+            stream.owed = 0
+            return
+        # A stream reset without an ACK counts as one that nobody has touched.
+        self._send_ack(stream)
         # The Length of an RST is an error code to some peers and nothing to the reference, so it stays 0.
         self.outbox.control.append(pack(WINDOW_UPDATE, RST, stream.id, 0))
 
@@ -318,7 +365,8 @@ class Core:
             stream.window += growth
             delta += growth
         stream.recv_credit += delta
-        self.outbox.control.append(pack(WINDOW_UPDATE, 0, stream.id, delta))
+        self.outbox.control.append(pack(WINDOW_UPDATE, stream.owed, stream.id, delta))
+        stream.owed = 0
 
     def _reset_here(self, stream: CoreStream, message: str) -> None:
         self.reset_stream(stream)
@@ -326,7 +374,7 @@ class Core:
 
     def _sweep_streams(self) -> None:
         for stream in list(self.streams.values()):
-            message = overdue(stream, self.config, self._sweep, self._sweep_every)
+            message = overdue(stream, self.config, self._sweep, self._sweep_every, early_fin=self.outbox.fold)
             if message is not None:
                 if stream.state in UNANSWERED and self.config.open_timeout_ends_session:
                     self._fail(SessionClosed(f"stream {stream.id}: {message}"))

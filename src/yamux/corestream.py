@@ -21,7 +21,8 @@ class CoreStream(Credit):
 
     ``owner`` belongs to whoever drives the core: the core never looks at it. ``low_mark`` asks for a word, by way of
     ``Connection.take_drained``, once no more than that many bytes are pending; -1 asks for none. ``deaf`` says that
-    what still comes is thrown away, so that it does not keep the stream alive.
+    what still comes is thrown away, so that it does not keep the stream alive. ``owed`` is a SYN or ACK that the
+    stream's next frame is to carry.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class CoreStream(Credit):
         "local",
         "low_mark",
         "moved",
+        "owed",
         "owner",
         "pending",
         "pending_bytes",
@@ -61,6 +63,7 @@ class CoreStream(Credit):
         self.pending_bytes = 0
         self.ending = self.deaf = False
         self.queued = False
+        self.owed = 0
         self.low_mark = -1
         self.since = since
         self.bytes_in = 0

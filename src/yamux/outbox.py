@@ -2,7 +2,8 @@
 
 Control frames go first and in the order in which they were asked for: a pong or a window update never waits behind
 data. Data follows, one frame a stream in turn. A stream's FIN follows its last byte in a frame of its own, because the
-reference wakes a reader on the flag before it stores the body.
+reference wakes a reader on the flag before it stores the body; it rides on the last byte's frame, as SYN and ACK ride on
+the first one's, where the peer is known to take that (``fold``).
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ from __future__ import annotations
 from collections import deque
 
 from .corestream import NO_PIECES, Buffer, CoreStream
-from .frames import DATA, FIN, WINDOW_UPDATE, pack
+from .frames import DATA, FIN, SYN, WINDOW_UPDATE, pack
 
 
 class Outbox:
     """The queue of control frames and the ring of streams that have something to send and may."""
 
-    __slots__ = ("_max_frame", "_shared_frame", "control", "drained", "ended", "frames_out", "ready", "taken")
+    __slots__ = (
+        "_max_frame", "_shared_frame", "control", "drained", "ended", "fold", "frames_out", "opened", "ready", "taken",
+    )  # fmt: skip
 
     def __init__(self, max_frame: int, shared_frame: int) -> None:
         self.control: list[Buffer] = []
         self.drained: list[CoreStream] = []
         self.ended: list[CoreStream] = []
+        self.opened: list[CoreStream] = []
+        self.fold = False
         self.frames_out = 0
         self.taken = 0
         self.ready: deque[CoreStream] = deque()
@@ -29,7 +34,7 @@ class Outbox:
         self._shared_frame = shared_frame
 
     def __bool__(self) -> bool:
-        return bool(self.control) or bool(self.ready)
+        return bool(self.control) or bool(self.ready) or bool(self.opened)
 
     def enqueue(self, stream: CoreStream) -> None:
         """Give the stream a place in the ring, unless it has one or cannot send a thing."""
@@ -40,6 +45,7 @@ class Outbox:
     def clear_data(self) -> None:
         """Forget all data: the session has failed."""
         self.ready.clear()
+        self.opened.clear()
 
     def take(self, limit: int) -> list[Buffer]:
         """Buffers to write now: all control frames, then frames of data until ``limit`` bytes of it are reached.
@@ -49,6 +55,8 @@ class Outbox:
         """
         out = self.control
         self.control = []
+        if self.opened:
+            self._open(out)
         self.frames_out += len(out)
         self.taken = 0
         if self.ready:
@@ -60,6 +68,7 @@ class Outbox:
         size = 0
         while ready and size < limit:
             stream = ready.popleft()
+            count = 0
             left = stream.pending_bytes
             if left:
                 count = min(left, stream.send_credit, self._shared_frame if ready else self._max_frame)
@@ -79,19 +88,35 @@ class Outbox:
                     continue
             stream.queued = False
             if stream.ending:
-                out.append(pack(WINDOW_UPDATE, FIN, stream.id, 0))
-                self.frames_out += 1
+                if not (count and self.fold):
+                    out.append(pack(WINDOW_UPDATE, FIN | stream.owed, stream.id, 0))
+                    stream.owed = 0
+                    self.frames_out += 1
                 self.ended.append(stream)
         self.taken = size
 
+    def _open(self, out: list[Buffer]) -> None:
+        """Say SYN for the streams opened since the last time that have no data to say it with."""
+        for stream in self.opened:
+            if stream.owed & SYN and not stream.queued:
+                out.append(pack(WINDOW_UPDATE, SYN, stream.id, 0))
+                stream.owed = 0
+        self.opened.clear()
+
     def _frame(self, out: list[Buffer], stream: CoreStream, count: int) -> None:
-        out.append(pack(DATA, 0, stream.id, count))
-        self.frames_out += 1
+        flags = stream.owed
+        if flags:
+            stream.owed = 0
         pending = stream.pending
+        self.frames_out += 1
         if count == stream.pending_bytes:
+            if stream.ending and self.fold:
+                flags |= FIN
+            out.append(pack(DATA, flags, stream.id, count))
             out.extend(pending)
             stream.pending = NO_PIECES
         else:
+            out.append(pack(DATA, flags, stream.id, count))
             left = count
             while left:
                 piece = pending[0]

@@ -114,6 +114,8 @@ class Session(SessionShell):
 
     def _accept(self, stream: Stream) -> Stream:
         self.core.accept(stream.transport._stream)
+        if self.core.owed_acks:
+            self._ack_soon()
         self.wake()
         return stream
 

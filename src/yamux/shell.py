@@ -32,6 +32,11 @@ from .transport import StreamTransport
 # on TLS every buffer becomes a record of its own.
 JOIN_BYTES = 32 * 1024
 
+# Seconds an ACK waits for the first data of its stream to ride on, and how many streams' ACKs may: half of what the peer
+# may have unanswered by default.
+ACK_DELAY = 0.005
+ACKS_OWED = 128
+
 # Seconds the peer gets to close its side after we ended the session, before the socket is dropped: closing with unread
 # input makes the kernel send RST, which can destroy what the peer has not read yet.
 LINGER = 1.0
@@ -66,6 +71,7 @@ class SessionShell(asyncio.Protocol):
         self._answers = Line(self.loop)
         self._empties = Line(self.loop)
         self._pings: dict[int, tuple[asyncio.Future[float], float]] = {}
+        self._acking = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = NEVER
         self._lingering: asyncio.TimerHandle | None = None
@@ -81,15 +87,16 @@ class SessionShell(asyncio.Protocol):
             SessionEnded: self._on_over,
         }
 
-    def open_stream(self, protocol: asyncio.BaseProtocol) -> StreamTransport:
+    def open_stream(self, protocol: asyncio.BaseProtocol, data: bytes = b"", *, end: bool = False) -> StreamTransport:
         """Open a stream for ``protocol`` and return its transport, without waiting for the peer.
 
+        ``data`` is written first, and with ``end`` is all that will be, as by ``write`` and ``write_eof``.
         ``connection_made`` has been called when this returns. SYN and what is written in this turn of the loop leave
         together. Raises SessionClosed, RemoteGoAway or StreamLimit; none of them has opened anything.
         """
         if self.transport is None:
             raise SessionClosed("the session has no carrier yet")
-        stream = StreamTransport(self, self.core.open_stream(), protocol)
+        stream = StreamTransport(self, self.core.open_stream(data, end=end), protocol)
         if not self.woken:
             self.wake()
         try:
@@ -119,6 +126,23 @@ class SessionShell(asyncio.Protocol):
             self._dispatch(self.core.take_events())
         self.wake()
 
+    def fold(self) -> None:
+        """Save frames towards a peer that is known to take SYN, ACK and FIN on data; see ``Core.fold``."""
+        self.core.fold()
+
+    def _ack_soon(self) -> None:
+        if len(self.core.owed_acks) >= ACKS_OWED:
+            self.core.send_acks()
+        elif not self._acking:
+            self._acking = True
+            self.loop.call_later(ACK_DELAY, self._ack)
+
+    def _ack(self) -> None:
+        self._acking = False
+        self.core.send_acks()
+        if self.core.has_output:
+            self.wake()
+
     # -- the carrier's protocol --------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -140,6 +164,8 @@ class SessionShell(asyncio.Protocol):
                     core.consume(event.stream, len(event.data))
             else:
                 handlers[type(event)](event)
+        if core.owed_acks:
+            self._ack_soon()
         if core.keepalive.owed:
             # A pong is to measure the way, not our turn of the loop.
             self._flush()

@@ -11,16 +11,21 @@ from .corestream import CoreStream
 from .streamstate import LOCAL_ENDED, SYN_SENT_ENDED, UNACCEPTED, UNANSWERED
 
 
-def overdue(stream: CoreStream, config: Config, sweep: int, seconds: float) -> str | None:
+def overdue(stream: CoreStream, config: Config, sweep: int, seconds: float, *, early_fin: bool = False) -> str | None:
     """Why the stream is to be reset now; None if it may wait on. ``seconds`` lie between two sweeps.
+    ``early_fin``: our FIN goes out with the last of our data, long before the peer's is due; whoever still listens then
+    has deadlines of his own, while the ACK is always prompt.
 
     Called once a sweep for every stream: it also notes whether the stream has moved.
     """
     state = stream.state
+    listened = early_fin and not stream.deaf
     if state in UNACCEPTED:
         limit, message = config.accept_timeout, "nobody accepted it in time"
-    elif state in UNANSWERED and (config.open_timeout_ends_session or not stream.bytes_out):
+    elif state in UNANSWERED and (config.open_timeout_ends_session or listened or not stream.bytes_out):
         limit, message = config.stream_open_timeout, "the peer did not answer its SYN in time"
+    elif listened and state is LOCAL_ENDED:
+        return None
     elif state is LOCAL_ENDED or state is SYN_SENT_ENDED or stream.ending:
         limit, message = config.stream_close_timeout, "the peer did not end it in time"
     else:

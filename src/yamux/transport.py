@@ -68,8 +68,7 @@ class StreamTransport(asyncio.Transport):
         self._closing = self._over = False
         self._eof_told = self._eof_waiting = False
         self._failure: YamuxError | None = None
-        self._high = HIGH_MARK
-        self._low = LOW_MARK
+        self._high, self._low = HIGH_MARK, LOW_MARK
         self.set_protocol(protocol)
 
     def __repr__(self) -> str:
@@ -225,6 +224,8 @@ class StreamTransport(asyncio.Transport):
             self._lose(None)
         elif not keep_open:
             self.close()
+        elif self._stream.ending:
+            self.session.finish(self)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -258,7 +259,11 @@ class StreamTransport(asyncio.Transport):
         if self._over or self._stream.ending:
             return
         self._core.end_stream(self._stream)
-        self.session.finish(self)
+        if self._eof_told:
+            # Nothing but our own FIN is missing for the end of both directions.
+            self.session.finish(self)
+        elif not self.session.woken:
+            self.session.wake()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Marks, in bytes, at which the protocol is asked to pause and to resume writing."""
@@ -319,8 +324,10 @@ class StreamTransport(asyncio.Transport):
         if unread:
             self._held = 0
             self._core.consume(stream, unread)
-        self._core.end_stream(stream)
-        self.session.finish(self)
+        # With both FINs through there is nothing to do but to tell of the peer's, which is about to happen.
+        if stream.state is not CLOSED or self._eof_told or self._eof_waiting:
+            self._core.end_stream(stream)
+            self.session.finish(self)
 
     def abort(self) -> None:
         """Reset the stream now: nothing queued is sent, and the peer sees an error, not an end."""

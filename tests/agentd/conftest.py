@@ -164,7 +164,8 @@ class Reply:
 class Rig:
     """See the module's docstring."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, folds: bool) -> None:
+        self.folds = folds
         self.targets: list[TargetServer] = []
         self.server: Server
         self.pair: MemoryPair
@@ -189,6 +190,9 @@ class Rig:
         self.agent = Session(client=True, config=session_config(1000), stream_factory=self.server.exchange)
         self.hub = Session(client=False)
         self.pair = memory_pair(self.agent, self.hub, link)
+        if self.folds:
+            self.agent.fold()
+            self.hub.fold()
 
     async def serve(self, handler: Handler, **settings: Any) -> TargetServer:
         target = await self.target(handler)
@@ -236,9 +240,9 @@ class Rig:
             await target.close()
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    rig = Rig()
+@pytest.fixture(params=[False, True], ids=["plain", "folding"])
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    rig = Rig(folds=request.param)
     troubles: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: troubles.append(context))

@@ -79,7 +79,7 @@ class AgentStream(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.eof = True
-        if self.agent.raw:
+        if self.agent.raw and not self.agent.uploads:
             self.transport.write_eof()
         return True
 
@@ -113,7 +113,8 @@ class Agent:
 
     def __init__(self, answer: bytes | None = OK) -> None:
         self.answer = answer
-        self.raw = False
+        # Bytes are kept as they come; those of an upgraded connection, whose end is answered, or of a body.
+        self.raw = self.uploads = False
         self.streams: list[AgentStream] = []
         self.heads: list[bytes] = []
         self.session = Session(client=True, stream_factory=lambda: AgentStream(self))
@@ -238,8 +239,9 @@ class Visitor:
 class Bench:
     """A running hub, and what talks to it."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, *, folds: bool) -> None:
         self.app = app
+        self.folds = folds
         self.agents: list[Agent] = []
         self.visitors: list[Visitor] = []
 
@@ -275,6 +277,8 @@ class Bench:
         url = f"{scheme}://127.0.0.1:{self.port}"
         carrier = REGISTRY.for_url(url)
         headers = [] if instance is None else [("X-Agent-Instance", instance or os.urandom(4).hex())]
+        if self.folds and instance is not None:
+            headers.append(("Tunnel-Agent", "fold"))
         agent.info = await attach(
             carrier,
             carrier.parse(url),
@@ -285,6 +289,8 @@ class Bench:
             headers=headers,
             timeout=5,
         )
+        if agent.info.offers("fold"):
+            agent.session.fold()
         self.agents.append(agent)
         return agent
 
@@ -321,9 +327,9 @@ def _mine() -> set[asyncio.Task[Any]]:
     return {task for task in asyncio.all_tasks() if not task.done()}
 
 
-@pytest.fixture
-async def start(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
-    """Start hubs; every one is checked for leaks when the test is over."""
+@pytest.fixture(params=[False, True], ids=["plain", "folding"])
+async def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
+    """Start hubs; every one is checked for leaks when the test is over. Their agents fold frames in every second run."""
     monkeypatch.setattr("hubd.app.raise_limit", lambda: 4096)
     # The tests sweep by hand; the clock's own sweeps would only add chance.
     monkeypatch.setattr("hubd.app.SWEEP_SECONDS", 3600.0)
@@ -336,7 +342,7 @@ async def start(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
         config = HubConfig.model_validate({"dev": True, "listen": "127.0.0.1:0", **settings})
         app = App(config, registry=REGISTRY, authorize=authorize, authenticate=authenticate)
         await app.start()
-        benches.append(Bench(app))
+        benches.append(Bench(app, folds=request.param))
         return benches[-1]
 
     yield begin

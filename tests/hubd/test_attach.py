@@ -13,16 +13,37 @@ from tunnel.attach import AttachRefused
 from yamux import Session, StreamReset
 from yamux.frames import ACK, DATA, PING, SYN, WINDOW_UPDATE, pack, unpack_from
 
+UPGRADE = (
+    b"GET /api/v1/proxy/demo/ws HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 ASK = b"GET /api/v1/hubs/demo HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: yamux\r\n"
 GET = b"GET /api/v1/proxy/demo/hello HTTP/1.1\r\nHost: hub\r\n\r\n"
 
 
 async def test_attach_tells_who_answers(bench):
     agent = await bench.agent()
-    assert agent.info is not None and agent.info.server == "hubd/0.1.0"
+    assert agent.info is not None and agent.info.server.partition(";")[0] == "hubd/0.1.0"
     (entry,) = bench.hub.pools.sessions()
     assert entry.agent_id == "demo" and entry.peer == "127.0.0.1" and entry.raw_path
     assert bench.hub.budget.agents == 1 and bench.hub.stats.agents_attached == 1
+
+
+async def test_frames_are_folded_with_agents_that_ask_for_it_only(bench):
+    agent = await bench.agent(answer=None)
+    other = await bench.agent("other", instance=None)
+    assert agent.info is not None and agent.info.offers("fold") == bench.folds
+    assert other.info is not None and not other.info.offers("fold")
+    entry = bench.hub.pools.get("demo").entries[0]
+    assert entry.folds == bench.folds
+    for number, (request, ends) in enumerate(((GET, bench.folds), (UPGRADE, False))):
+        visitor = await bench.visitor()
+        await visitor.send(request)
+        stream = await agent.stream(number)
+        assert stream.request is not None
+        assert stream.eof is ends, "the end of the request comes with it"
+        stream.reply(b"HTTP/1.1 204 No Content\r\n\r\n")
+        assert (await visitor.reply()).status == 204
 
 
 async def test_session_bytes_sent_with_the_request_are_not_lost(bench):

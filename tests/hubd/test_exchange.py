@@ -148,7 +148,7 @@ async def test_a_slow_visitor_stalls_its_own_stream_only(bench):
 
 async def test_a_slow_agent_stops_the_upload(bench):
     agent = await bench.agent(answer=None)
-    agent.raw = True
+    agent.raw = agent.uploads = True
     visitor = await bench.visitor()
     size = 8 * 1024 * 1024
     visitor.writer.write(post(size))

@@ -46,7 +46,7 @@ def test_a_whole_request_head():
     assert write(asked("A: b", "Content-Length: 3"), host=b"t:1") == (
         b"GET /pre/p HTTP/1.1\r\nHost: h\r\nA: b\r\nContent-Length: 3\r\nX-Forwarded-For: 192.0.2.1\r\n"
         b"X-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\nX-Forwarded-Prefix: /pre\r\nX-Proxy-Host: t:1\r\n"
-        b"X-Proxy-Path: /p\r\nVia: 1.1 hub-1\r\n"
+        b"Via: 1.1 hub-1\r\nX-Proxy-Path: /p\r\n"
     )
 
 

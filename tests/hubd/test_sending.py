@@ -113,7 +113,7 @@ async def test_d11_not_after_a_byte_of_the_response(bench):
     stream = await first.stream()
     stream.transport.write(b"HTTP/1.1 ")
     exchange = bench.front.exchange
-    await bench.wait(lambda: exchange.reader.buffered)
+    await bench.wait(lambda: exchange.reader is not None and exchange.reader.buffered)
     first.session.transport.abort()
     assert (await visitor.reply()).status == 502
     assert not second.streams
@@ -221,7 +221,7 @@ async def test_d8_a_large_upload_that_waited_is_still_held_back(bench, monkeypat
     await first.send(GET)
     stream = await agent.stream()
     size = 8 * 1024 * 1024
-    agent.raw = True
+    agent.raw = agent.uploads = True
     second.writer.write(f"POST {P}/x HTTP/1.1\r\nHost: hub\r\nContent-Length: {size}\r\n\r\n".encode() + b"x" * size)
     pool = bench.hub.pools.get("demo")
     await bench.wait(lambda: pool.waiters)
@@ -274,7 +274,7 @@ async def test_d8_session_that_says_it_is_full(bench, monkeypatch):
     agent = await bench.agent(answer=b"HTTP/1.1 204 No Content\r\n\r\n")
     session = entries(bench)[0].session
 
-    def full(protocol):
+    def full(protocol, data=b"", *, end=False):
         raise StreamLimit("too many streams wait for their answer")
 
     with monkeypatch.context() as patch:

@@ -144,6 +144,9 @@ async def test_attach_and_talk(carrier: Carrier) -> None:
         assert b"\r\nX-Agent-Instance: i-1\r\nX-Agent-Label: zone=a\r\n" in hub.raw
         assert hub.raw.count(b"\r\nHost: 127.0.0.1:") == 1
         assert info.server == "hubd/0.1; control=1"
+        assert info.offers("control")
+        assert not info.offers("fold")
+        assert not info.offers("hubd/0.1")
         assert (b"X-Extra", b"1") in info.response_headers
         session.transport.write(b"from the agent")
         hub.session.transport.write(b"from the hub")

@@ -700,9 +700,12 @@ STEP = st.tuples(
 )
 
 
-def play(steps: list[tuple[str, bool, int, int]], split: Callable[[], int] | None) -> object:
+def play(steps: list[tuple[str, bool, int, int]], split: Callable[[], int] | None, *, fold: bool) -> object:
     """Play a script on two cores; what both were told in the end."""
     pair = Pair(split=split)
+    if fold:
+        pair.client.core.fold()
+        pair.server.core.fold()
     mine: dict[bool, list[CoreStream]] = {True: [], False: []}
     wanted: dict[tuple[bool, int], bytearray] = {}
     cut: set[int] = set()
@@ -744,6 +747,10 @@ def play(steps: list[tuple[str, bool, int, int]], split: Callable[[], int] | Non
         for one in mine[client] + end.opened:
             if one.unread:
                 end.core.consume(one, one.unread)
+        end.core.send_acks()
+    pair.run()
+    for end in (pair.client, pair.server):
+        end.core.send_acks()
     pair.run()
     assert pair.client.failure is pair.server.failure is None
     for (client, stream_id), body in wanted.items():
@@ -765,13 +772,15 @@ def play(steps: list[tuple[str, bool, int, int]], split: Callable[[], int] | Non
 
 
 @settings(max_examples=150)
-@given(st.lists(STEP, min_size=5, max_size=80), st.integers(0, 1000), st.sampled_from([1, 13, 1000, 70_000]))
+@given(
+    st.lists(STEP, min_size=5, max_size=80), st.integers(0, 1000), st.sampled_from([1, 13, 1000, 70_000]), st.booleans()
+)
 def test_random_scripts_end_alike_however_the_bytes_are_cut(
-    steps: list[tuple[str, bool, int, int]], seed: int, most: int
+    steps: list[tuple[str, bool, int, int]], seed: int, most: int, fold: bool
 ) -> None:
     rng = random.Random(seed)
     light = [(what, client, index, size % 2000 if most < 1000 else size) for what, client, index, size in steps]
-    assert play(light, lambda: rng.randint(1, most)) == play(light, None)
+    assert play(light, lambda: rng.randint(1, most), fold=fold) == play(light, None, fold=fold)
 
 
 # -- anything at all ---------------------------------------------------------------------------------------------------
@@ -784,14 +793,16 @@ LENGTH = st.sampled_from([0, 0, 1, 5, 1000, WINDOW, WINDOW + 1, 0xFFFF_FFFF - WI
 class Anything(RuleBasedStateMachine):
     """One core, every command, and a peer that sends whatever it likes. Only documented errors, and bounds that hold."""
 
-    @initialize(client=st.booleans(), reuse=st.booleans())
-    def begin(self, client: bool, reuse: bool) -> None:
+    @initialize(client=st.booleans(), reuse=st.booleans(), fold=st.booleans())
+    def begin(self, client: bool, reuse: bool, fold: bool) -> None:
         self.clock = Clock()
         self.config = Config(
             accept_backlog=4, max_unacked=3, max_inbound_streams=6, drain_budget=WINDOW, reuse_ids=reuse,
             idle_frames_per_second=40, reset_burst=20,
         )  # fmt: skip
         self.core = Connection(client=client, config=self.config, clock=self.clock)
+        if fold:
+            self.core.fold()
         self.known: list[CoreStream] = []
         self.over = False
         self.held: dict[int, int] = {}

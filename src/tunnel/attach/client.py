@@ -71,6 +71,11 @@ class AttachInfo:
     server: str | None
     response_headers: Fields
 
+    def offers(self, name: str) -> bool:
+        """Whether the hub said ``name=1`` behind its name and version."""
+        _, *rest = (self.server or "").split(";")
+        return any(part.strip() == f"{name}=1" for part in rest)
+
 
 def attach_path(address: CarrierAddress, agent_id: str) -> str:
     """The request target to attach at.

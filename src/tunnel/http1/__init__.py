@@ -10,6 +10,7 @@ A BadMessage says which status to answer with; the connection is closed after it
 
 from __future__ import annotations
 
+from tunnel.http1.answers import Answers
 from tunnel.http1.bodies import Piece
 from tunnel.http1.encode import LAST_CHUNK, encode_chunk, encode_request, encode_response
 from tunnel.http1.errors import BadMessage, Fields, MessageError, Truncated
@@ -23,6 +24,7 @@ from tunnel.http1.reader import RequestReader, ResponseReader
 __all__ = [
     "DEFAULT_LIMITS",
     "LAST_CHUNK",
+    "Answers",
     "BadMessage",
     "Fields",
     "Framing",

@@ -39,7 +39,7 @@ _Parser = Callable[[object], HttpRequestParser] | Callable[[object], HttpRespons
 _SLASH = 0x2F
 
 # An enum member costs a look-up in the class each time.
-_NONE, _CHUNKED, _UNTIL_CLOSE = Framing.NONE, Framing.CHUNKED, Framing.UNTIL_CLOSE
+_NONE, _LENGTH, _CHUNKED, _UNTIL_CLOSE = Framing.NONE, Framing.LENGTH, Framing.CHUNKED, Framing.UNTIL_CLOSE
 
 
 class RequestHead:
@@ -60,11 +60,12 @@ class RequestHead:
         expect_continue: whether the peer waits for a 100 before it sends the body.
         upgrade: lower-case protocol asked for, if the request may be upgraded to it, else None.
         memo: for whoever forwards the head: what has been made of it, to be used again when it is repeated.
+        kin: the same for what was made of all but the target, shared by heads that differ in nothing else.
     """
 
     __slots__ = (
         "method", "target", "path", "query", "minor", "host", "fields", "special", "framing", "length",
-        "keep_alive", "expect_continue", "upgrade", "memo",
+        "keep_alive", "expect_continue", "upgrade", "memo", "kin",
     )  # fmt: skip
 
     method: bytes
@@ -81,6 +82,7 @@ class RequestHead:
     expect_continue: bool
     upgrade: bytes | None
     memo: Any
+    kin: dict[Any, Any]
 
     def origin_form(self) -> bytes:
         """The target as a server, not a proxy, is asked for it (RFC 9112 section 3.2.1)."""
@@ -106,12 +108,17 @@ class ResponseHead:
         special: lower-case name -> values, for every name with a role. Sec-WebSocket-* is here and in ``fields``.
         framing: how the end of the body is known. NONE after HEAD and for 1xx, 204 and 304.
         length: declared Content-Length, or -1; kept with framing NONE for HEAD and 304, where it describes no body.
+        size: bytes of the head as received.
+        whole: bytes of head and body together, or -1 if the head does not tell.
         keep_alive: whether the connection can carry another exchange once this one is complete.
         upgrade: lower-case protocol of a 101, else None.
         memo: for whoever forwards the head: what has been made of it, to be used again when it is repeated.
     """
 
-    __slots__ = ("status", "minor", "reason", "fields", "special", "framing", "length", "keep_alive", "upgrade", "memo")
+    __slots__ = (
+        "status", "minor", "reason", "fields", "special", "framing", "length", "size", "whole", "keep_alive", "upgrade",
+        "memo",
+    )  # fmt: skip
 
     status: int
     minor: int
@@ -120,6 +127,8 @@ class ResponseHead:
     special: Special
     framing: Framing
     length: int
+    size: int
+    whole: int
     keep_alive: bool
     upgrade: bytes | None
     memo: Any
@@ -200,6 +209,7 @@ def parse_request(block: bytes, policy: RequestPolicy) -> RequestHead:
         pairs = _split_lines(block, rules)
     head = RequestHead()
     head.memo = None
+    head.kin = {}
     head.method = method
     head.target = target
     head.minor = minor
@@ -270,7 +280,9 @@ def parse_response(block: bytes, policy: ResponsePolicy, method: bytes) -> Respo
     options = connection_options(special)
     head.fields = drop_nominated(options, fields, special, 502) if options else fields
     head.special = special
-    head.framing, head.length = framing, _ = response_framing(method, status, minor, special)
+    head.framing, head.length = framing, length = response_framing(method, status, minor, special)
+    head.size = len(block)
+    head.whole = head.size + length if framing is _LENGTH else head.size if framing is _NONE else -1
     head.keep_alive = (
         framing is not _UNTIL_CLOSE and b"close" not in options and (minor == 1 or b"keep-alive" in options)
     )

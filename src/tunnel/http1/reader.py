@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from tunnel.http1.answers import Answers
 from tunnel.http1.base import BODY, HEAD, IDLE, RAW, Reader
 from tunnel.http1.errors import BadMessage, Truncated
 from tunnel.http1.framing import Framing
-from tunnel.http1.heads import RequestHead, RequestPolicy, ResponseHead, ResponsePolicy, parse_request, parse_response
+from tunnel.http1.heads import (
+    RequestHead,
+    RequestPolicy,
+    ResponseHead,
+    ResponsePolicy,
+    parse_request,
+    parse_response,
+)
 from tunnel.http1.limits import DEFAULT_LIMITS, Limits, Underscores
+from tunnel.http1.retarget import retarget
 
 _CR = 0x0D
 _LF = 0x0A
@@ -33,7 +42,7 @@ class RequestReader(Reader):
         underscores: what becomes of ordinary field names with "_" in them.
     """
 
-    __slots__ = ("_policy", "_empty_lines", "_last", "_block", "_head")
+    __slots__ = ("_policy", "_empty_lines", "_last", "_block", "_tail", "_head")
 
     def __init__(
         self, limits: Limits = DEFAULT_LIMITS, *, trusted: bool = False, underscores: Underscores = "pass"
@@ -43,7 +52,20 @@ class RequestReader(Reader):
         self._empty_lines = 0
         self._last = False
         self._block = b""
+        # The remembered head from the end of its first line on; empty if it must be read anew each time.
+        self._tail = b""
         self._head: RequestHead | None = None
+
+    def repeated(self, data: bytes) -> RequestHead | None:
+        """The head before, if ``data`` is the same bytes again, a request without body, and nothing else is unread.
+
+        This is the short form of feed() and next_head() for what clients that keep a connection mostly send.
+        """
+        if data == self._block and self._state == HEAD and self._at == len(self._data):
+            head = self._head
+            if head is not None and head.framing is _NONE and head.keep_alive:
+                return head
+        return None
 
     def next_head(self) -> RequestHead | None:
         """The next request, or None if its head is not complete or the body before it was not read.
@@ -64,13 +86,7 @@ class RequestReader(Reader):
             return None
         head = self._head
         if head is None or block != self._block:
-            try:
-                head = parse_request(block, self._policy)
-            except BadMessage as fault:
-                raise self._fail(fault) from None
-            if len(block) <= REMEMBERED_HEAD and head.upgrade is None:
-                self._block = block
-                self._head = head
+            head = self._read_head(block)
         self._empty_lines = 0
         self._last = not head.keep_alive
         if head.upgrade is not None:
@@ -79,6 +95,26 @@ class RequestReader(Reader):
             self._begin_body(head.framing, head.length, block, response=False)
         elif self._last:
             self._close()
+        return head
+
+    def _read_head(self, block: bytes) -> RequestHead:
+        size = len(block)
+        known, tail = self._head, self._tail
+        head = None
+        if known is not None and block.endswith(tail) and size <= self._rules.small:
+            line = block[: size - len(tail)]
+            if b"\r" not in line:
+                head = retarget(known, line, self._limits)
+        if head is None:
+            try:
+                head = parse_request(block, self._policy)
+            except BadMessage as fault:
+                raise self._fail(fault) from None
+            if size > REMEMBERED_HEAD or head.upgrade is not None:
+                return head
+            self._tail = block[block.find(b"\r\n") :]
+        self._block = block
+        self._head = head
         return head
 
     def decline_upgrade(self) -> None:
@@ -140,19 +176,19 @@ class ResponseReader(Reader):
 
     Args:
         limits: budgets.
+        answers: heads met before; to be shared by readers with the same limits.
     """
 
-    __slots__ = ("_policy", "_method", "_upgrade", "_informational", "_block", "_head", "_head_method")
+    __slots__ = ("_policy", "_method", "_upgrade", "_informational", "_answers")
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, limits: Limits = DEFAULT_LIMITS, answers: Answers | None = None) -> None:
         self._policy = ResponsePolicy(limits)
         super().__init__(limits, self._policy.rules)
         self._state = IDLE
         self._method = b"GET"
         self._upgrade: bytes | None = None
         self._informational = 0
-        self._block = self._head_method = b""
-        self._head: ResponseHead | None = None
+        self._answers = answers or Answers()
 
     def expect(self, method: bytes, upgrade: bytes | None = None) -> None:
         """Tells which request the next response answers; without it the response to a HEAD cannot be read.
@@ -175,7 +211,7 @@ class ResponseReader(Reader):
     def next_head(self) -> ResponseHead | None:
         """The next head, or None if it is not complete. After a 1xx head other than 101 call it again.
 
-        A final head that repeats the one before it, for the same method, is the same object: heads must not be changed.
+        A final head that repeats one before it is the same object: heads must not be changed.
 
         Raises:
             BadMessage: 502; the connection must be closed.
@@ -187,17 +223,16 @@ class ResponseReader(Reader):
         block = self._head_block()
         if block is None:
             return None
-        head = self._head
-        if head is None or block != self._block or self._method != self._head_method:
+        ordinary = self._method != b"HEAD"
+        head = self._answers.recall(block) if ordinary else None
+        if head is None:
             try:
                 head = parse_response(block, self._policy, self._method)
                 self._check_informational(head)
             except BadMessage as fault:
                 raise self._fail(fault) from None
-            if head.status >= 200 and len(block) <= REMEMBERED_HEAD:
-                self._block = block
-                self._head = head
-                self._head_method = self._method
+            if ordinary and head.status >= 200:
+                self._answers.keep(block, head)
         if head.status >= 200:
             self._begin_body(head.framing, head.length, block, response=True)
         elif head.status == 101:

@@ -21,6 +21,9 @@ METHODS = frozenset(
 # and the like are not allowed by RFC 3986 either, but browsers send them and they split nothing.
 TARGET_BYTES = bytes(byte for byte in range(0x21, 0x7F) if byte not in b"#\\")
 
+# Those of them that RFC 3986 allows in a path or query, so that no reader takes offence.
+PLAIN_TARGET_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/?@!$&'()*+,;=%"
+
 # Longer than any method there is (RFC 9110 section 9.1 asks for 501).
 _LONGEST_METHOD = 32
 # Room for the method, two blanks and the version beside the target.

@@ -10,6 +10,7 @@ import pytest
 from tunnel.http1 import (
     BadMessage,
     Framing,
+    RequestHead,
     RequestReader,
     ResponseReader,
     Truncated,
@@ -279,3 +280,33 @@ def test_interim_responses_are_counted_though_they_repeat() -> None:
     with pytest.raises(BadMessage, match="too_many_informational"):
         while reader.next_head() is not None:
             pass
+
+
+def head_of(reader: RequestReader, wire: bytes) -> RequestHead:
+    reader.feed(wire)
+    head = reader.next_head()
+    assert head is not None
+    return head
+
+
+def test_only_the_very_same_bytes_without_a_body_are_a_repetition() -> None:
+    wire = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
+    reader = RequestReader()
+    assert reader.repeated(wire) is None
+    head = head_of(reader, wire)
+    assert reader.repeated(wire) is head
+    assert reader.repeated(wire + wire) is None
+    assert reader.repeated(wire[:-1]) is None
+    reader.feed(wire[:5])
+    assert reader.repeated(wire) is None, "bytes before it are not read yet"
+    assert head_of(reader, wire[5:]) is head
+
+
+@pytest.mark.parametrize(
+    "more", [b"Content-Length: 1\r\n", b"Connection: close\r\n", b"Upgrade: x\r\nConnection: upgrade\r\n"]
+)
+def test_a_head_with_consequences_is_no_repetition(more: bytes) -> None:
+    wire = b"GET /a HTTP/1.1\r\nHost: h\r\n%b\r\n" % more
+    reader = RequestReader()
+    head_of(reader, wire)
+    assert reader.repeated(wire) is None
