@@ -61,6 +61,9 @@ MAX_GUESTS = 64
 # Seconds a denied agent is asked to stay away at most: allowed again, it should be back before people wonder.
 MAX_RETRY_AFTER = 60.0
 
+# Refusals that are events. Not 429, of which a flood has as many as it likes.
+_TOLD = frozenset({401, 403, 409})
+
 _SERVER = b"hubd/" + VERSION.encode()
 
 
@@ -155,6 +158,11 @@ class AttachDesk:
         front.request_id = front.request_id or hub.next_id()
         agent = request.agent_id if request is not None else ""
         hub.reject(reason.code, "agent refused", front.link.peer, front.request_id.decode("latin-1"), agent)
+        if agent and reason.status in _TOLD:
+            hub.events.emit(
+                "auth", "auth.denied", f"agents/{agent}", f"agent {agent} refused: {reason.message}",
+                actor="agent", reason=reason.code, peer=front.link.peer,
+            )  # fmt: skip
         if not front.gone:
             front.refuse(reason, head, close=True, extra=extra, count=False)
 

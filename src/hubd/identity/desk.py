@@ -86,22 +86,22 @@ class Identity:
         Those whose token was revoked are cut. Those whose token expired finish what they have: nobody is suspected.
         """
         hub = self._hub
+        word = "revoked" if revoked else "expired"
         evicted = 0
         for entry in hub.pools.sessions():
             if entry.token_id not in ended:
                 continue
             logger.warning(
-                "token %s: ending its session", "revoked" if revoked else "expired",
+                "token %s: ending its session", word,
                 extra={"agent": entry.agent_id, "token": entry.token_id, "peer": entry.peer},
             )  # fmt: skip
             if entry.joining:
-                entry.session.abort(SessionClosed("its token was revoked"))
-                evicted += 1
+                entry.session.abort(SessionClosed(f"its token {word}"))
             elif revoked:
-                hub.evict_session(entry, "its token was revoked", actor=f"tokens/{entry.token_id}")
+                hub.leaving.evict(entry, "its token was revoked")
                 evicted += 1
             elif not entry.draining:
-                hub.drain_session(entry, hub.timeouts.drain, "its token has expired")
+                hub.leaving.drain(entry, hub.timeouts.drain, "its token expired")
         return evicted
 
 

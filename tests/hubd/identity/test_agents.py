@@ -159,6 +159,8 @@ async def test_f5_an_agent_cannot_take_anothers_name(start, closed, caplog) -> N
     assert caught.value.status == 401
     (line,) = [record for record in caplog.records if record.getMessage() == "agent refused"]
     assert (line.reason, line.agent, line.peer) == ("unauthorized", "one", "127.0.0.1")
+    (told,) = [event for _, event in bench.hub.events.feed.kept() if event.type == "auth.denied"]
+    assert (told.subject, told.attributes) == ("agents/one", {"reason": "unauthorized", "peer": "127.0.0.1"})
     assert [entry.agent_id for entry in bench.hub.pools.sessions()] == ["one"]
 
 
