@@ -72,7 +72,10 @@ class Exchange(Asking):
         if self._held_size > self._server.hold:
             self._held = None
             self.stream.resume_reading()
-        put(connection.transport, held)
+        if len(held) == 1:
+            connection.transport.write(held[0])
+        else:
+            put(connection.transport, held)
 
     def target_failed(self, error: DialError) -> None:
         self.refuse(error.reason, error.detail)

@@ -59,9 +59,13 @@ class Front(Connection):
                 # A repeated head has the same fate on the same connection.
                 route = head.memo
                 if type(route) is Route and route.clear:
-                    self.hub.stats.requests += 1
+                    hub = self.hub
+                    hub.stats.requests += 1
                     self.phase = ACTIVE
-                    self._forward(head, route)
+                    if hub.guard is None:
+                        self.go_on(head, route)
+                    else:
+                        self._forward(head, route)
                 else:
                     self._begin(head)
                 return

@@ -168,12 +168,12 @@ class Core:
         if stream.state in UNACCEPTED:
             self._move(stream, SEND_ACK)
             self.streams_accepted += 1
-            # What was consumed before the accept may have brought credit already.
-            delta = min(stream.window - INITIAL_WINDOW, stream.window - stream.unread - stream.recv_credit)
-            if self.outbox.fold and not delta:
+            if self.outbox.fold and stream.window == INITIAL_WINDOW:
                 stream.owed = ACK
                 self.owed_acks.append(stream)
                 return
+            # What was consumed before the accept may have brought credit already.
+            delta = min(stream.window - INITIAL_WINDOW, stream.window - stream.unread - stream.recv_credit)
             stream.recv_credit += delta
             self.outbox.control.append(pack(WINDOW_UPDATE, ACK, stream.id, delta))
 
@@ -288,8 +288,10 @@ class Core:
         out = outbox.take(limit)
         self.keepalive.owed = 0
         if outbox.ended:
+            sweep = self._sweep
             for stream in outbox.ended:
-                self._fin_sent(stream)
+                stream.since = sweep
+                self._move(stream, SEND_FIN)
             outbox.ended.clear()
         return out
 

@@ -64,13 +64,27 @@ class Outbox:
         return out
 
     def _take_data(self, out: list[Buffer], limit: int) -> None:
-        ready = self.ready
+        ready, fold, shared = self.ready, self.fold, self._shared_frame
         size = 0
         while ready and size < limit:
             stream = ready.popleft()
             count = 0
             left = stream.pending_bytes
-            if left:
+            if 0 < left <= shared and left <= stream.send_credit:
+                # The common case, all of it here: everything the stream has is one frame.
+                flags, stream.owed = stream.owed, 0
+                out.append(pack(DATA, flags | FIN if stream.ending and fold else flags, stream.id, left))
+                out += stream.pending
+                stream.pending = NO_PIECES
+                stream.pending_bytes = 0
+                stream.send_credit -= left
+                stream.bytes_out += left
+                self.frames_out += 1
+                size += left
+                count = left
+                if stream.low_mark >= 0:
+                    self.drained.append(stream)
+            elif left:
                 count = min(left, stream.send_credit, self._shared_frame if ready else self._max_frame)
                 if count <= 0:
                     stream.queued = False
@@ -88,7 +102,7 @@ class Outbox:
                     continue
             stream.queued = False
             if stream.ending:
-                if not (count and self.fold):
+                if not (count and fold):
                     out.append(pack(WINDOW_UPDATE, FIN | stream.owed, stream.id, 0))
                     stream.owed = 0
                     self.frames_out += 1

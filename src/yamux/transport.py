@@ -169,8 +169,11 @@ class StreamTransport(asyncio.Transport):
                 return
             if self._paused:
                 self._held += len(data)
-            else:
+            elif self._stream.readable:
                 self._core.consume(self._stream, len(data))
+            else:
+                # Nothing more can come: nobody needs the credit.
+                self._stream.unread -= len(data)
 
     def _feed(self, data: Buffer) -> None:
         if self._over:
@@ -260,8 +263,7 @@ class StreamTransport(asyncio.Transport):
             return
         self._core.end_stream(self._stream)
         if self._eof_told:
-            # Nothing but our own FIN is missing for the end of both directions.
-            self.session.finish(self)
+            self.session.finish(self)  # nothing but our own FIN is missing for the end of both directions
         elif not self.session.woken:
             self.session.wake()
 
@@ -391,9 +393,8 @@ class StreamTransport(asyncio.Transport):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as failure:
-            self.session.loop.call_exception_handler(
-                {"message": "connection_lost of a yamux stream raised", "exception": failure, "transport": self}
-            )
+            context = {"message": "connection_lost of a yamux stream raised", "exception": failure, "transport": self}
+            self.session.loop.call_exception_handler(context)
 
 
 _GONE = asyncio.Protocol()
