@@ -21,6 +21,7 @@ from hubd.doors import Doors
 from hubd.handover import AGENTS_SECONDS
 from hubd.identity.desk import Identity
 from hubd.listeners import ListenError
+from hubd.ports import Ports
 from hubd.quotas import AgentLimits
 from hubd.state import Hub
 from hubd.store import Database, StoreError
@@ -61,6 +62,7 @@ class App:
     Attributes:
         hub: shared state; set by `start`.
         identity: tokens and certificates; set by `start`.
+        ports: of TCP routes; set by `start`.
         api: the management API; None if it listens nowhere.
         parts: what serves beside the proxy; started after the listeners, stopped last. Only one process can have them.
     """
@@ -68,6 +70,7 @@ class App:
     hub: Hub
     desk: AttachDesk
     identity: Identity
+    ports: Ports
 
     def __init__(
         self,
@@ -121,6 +124,8 @@ class App:
                 hub.apply_limits(agent_id, SimpleNamespace(**{**asdict(AgentLimits()), **limits}))
             self.desk = hub.desk = AttachDesk(hub, self.registry.upgrades(), self._authorize or self.identity.agents)
             await doors.open()
+            self.ports = Ports(hub)
+            self.parts.append(self.ports)
             self._add_api()
             if config.web.listen is not None:
                 self.parts.append(Web(hub, config.web.listen))
@@ -220,6 +225,7 @@ class App:
         hub.draining = True
         if self.doors is not None:
             self.doors.close()
+            await self.ports.stop()
         if self.api is not None:
             await self.api.leave()
         for front in list(hub.connections):

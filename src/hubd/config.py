@@ -169,6 +169,13 @@ class Store(Section):
     """The file; by default in memory with ``dev``, else ``hub.db`` in ``$STATE_DIRECTORY`` or /var/lib/hubd."""
 
 
+class RouteSettings(Section):
+    """Routes made over the management API."""
+
+    host: str = "127.0.0.1"
+    """Where TCP routes open their ports; another machine can use them only if this is not loopback."""
+
+
 class AdminTls(Section):
     """Certificate of the management API on TCP, PEM files; read again when they change."""
 
@@ -262,6 +269,7 @@ class HubConfig(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     store: Store = Store()
     admin: Admin = Admin()
+    routes: RouteSettings = RouteSettings()
     web: Web = Web()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()

@@ -57,7 +57,7 @@ class Exchange(Sending):
         self.response: ResponseHead | None = None
         self.began = hub.now if hub.access_log is None else hub.loop.time()
         self.patience: Patience | None = None
-        self.started = False
+        self.started: bool = False
         self.size_out = 0
         # Body that has come in this turn of the loop and is not written yet.
         self._gathered: list[Piece] = []

@@ -148,6 +148,13 @@ class Door:
             self.pause()
             await self.open()
 
+    async def serve(self, factory: Callable[[], asyncio.BaseProtocol]) -> None:
+        """Make connections with another factory from the next one on."""
+        self._factory = factory
+        if self._servers:
+            self.pause()
+            await self.open()
+
     def pause(self) -> None:
         """Accept nothing more; accepted connections go on."""
         for server in self._servers:

@@ -15,6 +15,8 @@ from tunnel.attach import ATTACH_PREFIX
 from tunnel.http1 import split_host
 
 if TYPE_CHECKING:
+    from hubd.routebook import Table
+    from hubd.store.routes import RouteRecord
     from tunnel.http1 import RequestHead
 
 PROXY_PREFIX = b"/api/v1/proxy/"
@@ -96,11 +98,15 @@ class Router:
 
     Args:
         domain: agents are served at ``{id}.<domain>``; None serves them by path only.
+
+    Attributes:
+        table: host routes people made; None while there is none.
     """
 
-    __slots__ = ("_suffix",)
+    __slots__ = ("_suffix", "table")
 
     def __init__(self, domain: str | None) -> None:
+        self.table: Table | None = None
         self.serve_domain(domain)
 
     def serve_domain(self, domain: str | None) -> None:
@@ -149,6 +155,14 @@ class Router:
         if head.method == b"OPTIONS" and _for_us(head):
             return Local.OPTIONS
         path = head.path
+        table = self.table
+        if table is not None:
+            if sni is not None and table.rules(sni.lower().encode("ascii", "replace")) is not None:
+                if split_host(head.host)[0] != sni.lower().encode("ascii", "replace"):
+                    return MISDIRECTED
+            made = table.find(head.host, path)
+            if made:
+                return NOT_FOUND if made is True else _by_table(head, made)
         if agent_id is not None:
             return self._route(head, agent_id, b"", path)
         if path.startswith(PROXY_PREFIX):
@@ -197,6 +211,13 @@ def _like(head: RequestHead, query: bytes, route: Route) -> Route | None:
         return None
     target = head.target if route.rest is None else path + route.rest
     return Route(route.agent_id, prefix, path[size:], target, route.host, route.rest)
+
+
+def _by_table(head: RequestHead, record: RouteRecord) -> Route:
+    """A request whose host people made a route for. The visitor has no say in the target."""
+    prefix = record.path.encode() if record.strip_path else b""
+    target = record.service.encode() or None
+    return Route(record.agent, prefix, head.path[len(prefix) :] or b"/", head.origin_form(), target)
 
 
 def _for_us(head: RequestHead) -> bool:

@@ -21,6 +21,7 @@ from hubd.pressure import Pressure
 from hubd.pulse import Pulse
 from hubd.quotas import AgentLimits, LimitsLike, Quotas
 from hubd.roster import Roster
+from hubd.routebook import RouteBook, Table
 from hubd.routes import Router
 from hubd.sessions import AgentPools
 from hubd.stats import Stats
@@ -81,6 +82,7 @@ class Hub:
         roster: sessions as the management API sees them.
         events: what happens, for whoever watches.
         agents: what is stored of agents.
+        routes: made over the management API.
         requests: answers to calls that must not be done twice.
         leaving: drains and evictions.
         exit: has the process end within so many seconds; None if nobody can.
@@ -97,18 +99,9 @@ class Hub:
         access_log: AccessLog | None = None,
         database: Database | None = None,
     ) -> None:
-        self.id = config.id
-        self.boot_id = secrets.token_hex(8)
-        self.started = time.time()
-        self.ids = Ids()
-        self.database = database or Database()
-        self.agents = Agents(self.database)
-        self.requests = Requests(self.database)
-        origin = f"{self.id}/{self.boot_id}"
-        self.events = Events(origin)
-        self.roster = Roster(origin, self.events)
-        self.router = Router(config.domain)
         self.connections: set[Connection] = set()
+        self.router = Router(config.domain)
+        self._open_books(config.id, database or Database())
         self.gate: Quotas | None = None
         self.guard: VisitorGuard | None = None
         self.pools = AgentPools(self.roster.changed)
@@ -140,6 +133,20 @@ class Hub:
         self._id_prefix = secrets.token_hex(4).encode()
         self._ids = 0
 
+    def _open_books(self, id: str, database: Database) -> None:
+        """What the management API shows, and what of it is kept in the store."""
+        self.id = id
+        self.boot_id = secrets.token_hex(8)
+        self.started = time.time()
+        self.ids = Ids()
+        self.database = database
+        self.agents = Agents(database)
+        self.requests = Requests(database)
+        origin = f"{id}/{self.boot_id}"
+        self.events = Events(origin)
+        self.roster = Roster(origin, self.events)
+        self.routes = RouteBook(database, origin, self._routes_changed)
+
     def configure(self, config: HubConfig) -> None:
         """Go by these settings, from the next request or connection on; those of listeners are not looked at."""
         self.config = config
@@ -156,6 +163,12 @@ class Hub:
         self.router.serve_domain(config.domain)
         for connection in self.connections:
             # What became of the last head was decided by the old settings.
+            connection.reader.forget()
+
+    def _routes_changed(self, table: Table | None) -> None:
+        self.router.table = table
+        for connection in self.connections:
+            # What became of the last head was decided by the old routes.
             connection.reader.forget()
 
     def drain_session(self, entry: AgentSession, deadline: float, reason: str, *, actor: str = "hub") -> None:

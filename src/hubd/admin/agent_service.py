@@ -33,6 +33,7 @@ class AgentService(AgentServiceServicer):
         self._hub = app.hub
         self._identity = app.identity
         self._agents = app.hub.agents
+        self._ports = app.ports
 
     def _record(self, name: str) -> AgentRecord:
         record = self._agents.get(take("agents", name, "name"))
@@ -136,6 +137,9 @@ class AgentService(AgentServiceServicer):
         self._agents.delete(record.id)
         evicted = self._evict(record.id, "the agent was deleted")
         self._identity.tokens.revoke_agent(record.id)
+        for route in hub.routes.of_agent(record.id):
+            hub.routes.delete(route)
+            self._ports.close(route.id)
         hub.apply_limits(record.id, pb.AgentLimits())
         self._identity.visitors.changed(record.id)
         hub.roster.forget_totals(record.id)

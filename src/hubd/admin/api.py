@@ -12,6 +12,7 @@ from hubd.admin.endless import Endings
 from hubd.admin.event_service import EventService
 from hubd.admin.hub_service import HubService
 from hubd.admin.roles import Role
+from hubd.admin.route_service import RouteService
 from hubd.admin.server import AdminServer, Register
 from hubd.admin.session_service import SessionService
 from hubd.admin.stats_service import StatsService
@@ -21,6 +22,7 @@ from tunnelpb.hub.v1 import (
     agent_pb2_grpc,
     event_pb2_grpc,
     hub_pb2_grpc,
+    route_pb2_grpc,
     session_pb2_grpc,
     stats_pb2_grpc,
     token_pb2_grpc,
@@ -81,6 +83,9 @@ class Api:
             ),
             "tunnelpb.hub.v1.TokenService": partial(
                 token_pb2_grpc.add_TokenServiceServicer_to_server, TokenService(hub, app.identity.tokens)
+            ),
+            "tunnelpb.hub.v1.RouteService": partial(
+                route_pb2_grpc.add_RouteServiceServicer_to_server, RouteService(app, endings)
             ),
             "tunnelpb.hub.v1.HubService": partial(hub_pb2_grpc.add_HubServiceServicer_to_server, self._hub_service),
         }

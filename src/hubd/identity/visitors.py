@@ -138,6 +138,22 @@ class VisitorGuard:
             task.add_done_callback(self._tasks.discard)
         return False
 
+    def refuses_tcp(self, agent_id: str, peer: str) -> str:
+        """Why a connection to a TCP route is not let in, "" if it is: it can show no more than where it comes from.
+
+        Args:
+            agent_id: whose route.
+            peer: the visitor's address.
+        """
+        rule = self.rule_of(agent_id)
+        if rule.mode != "open":
+            return f"the agent's visitors are to prove who they are ({rule.mode}), which a TCP port cannot ask for"
+        if rule.networks and not is_trusted(peer, rule.networks):
+            return "the agent's visitors come from other networks"
+        if self._hooks.visitors:
+            return "plugins decide on visitors, and know only HTTP"
+        return ""
+
     def _judge(
         self, front: Front, head: RequestHead, route: Route, rule: Access
     ) -> Reason | Coroutine[Any, Any, Reason | None] | None:

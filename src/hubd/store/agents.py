@@ -159,12 +159,11 @@ class Agents:
         )
 
     def delete(self, agent_id: str) -> None:
-        """Forget an agent with its configurations and routes. Tokens are the token book's."""
+        """Forget an agent with its configurations. Its tokens and routes are kept in books of their own."""
         with self._database.transaction():
             for statement in (
                 "DELETE FROM agents WHERE id = ?",
                 "DELETE FROM configs WHERE agent = ?",
-                "DELETE FROM routes WHERE agent = ?",
             ):
                 self._database.write(statement, (agent_id,))
 
