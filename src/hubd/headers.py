@@ -155,7 +155,10 @@ def _shared_lines(head: RequestHead, route: Route, link: Link, via: bytes) -> by
     special = head.special
     host = head.host or link.authority
     lines = [b"Host: " + host]
-    lines += [b": ".join(pair) for pair in head.fields]
+    if route.withhold:
+        lines += [b": ".join(pair) for pair in head.fields if pair[0].lower() != b"authorization"]
+    else:
+        lines += [b": ".join(pair) for pair in head.fields]
     framing = head.framing
     if framing is _LENGTH:
         lines.append(b"Content-Length: %d" % head.length)

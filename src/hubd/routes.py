@@ -55,7 +55,10 @@ class Route:
             upgrade that is not served.
     """
 
-    __slots__ = ("agent_id", "clear", "credential", "given", "host", "lines", "path", "prefix", "rest", "target")
+    __slots__ = (
+        "agent_id", "clear", "credential", "given", "host", "lines", "passed", "path", "prefix", "rest", "target",
+        "withhold",
+    )  # fmt: skip
 
     def __init__(
         self, agent_id: str, prefix: bytes, path: bytes, target: bytes, host: bytes | None, rest: bytes | None = None
@@ -68,8 +71,9 @@ class Route:
         self.rest = rest
         self.lines: dict[bool, bytes] = {}
         self.credential: tuple[bytes, bytes] | None = None
+        self.passed: tuple[object, str] | None = None
         self.given: bytes | None = None
-        self.clear = False
+        self.clear = self.withhold = False
 
 
 def take_target(query: bytes) -> tuple[bytes | None, bytes]:

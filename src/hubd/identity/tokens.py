@@ -211,6 +211,15 @@ class TokenBook:
         self._touched[row.id] = now
         return row
 
+    def use_again(self, token_id: str) -> bool:
+        """Whether a token that was verified before can still be used; it counts as used then."""
+        row = self._live.get(token_id)
+        now = self._clock()
+        if row is None or not row.live(now):
+            return False
+        self._touched[token_id] = now
+        return True
+
     def take_use(self, token_id: str) -> bool:
         """Count one use of a join token; False if it is used up, revoked or expired."""
         known = self._live.get(token_id)

@@ -167,6 +167,9 @@ class VisitorGuard:
             if not self._certified(front):
                 return VISIT_FORBIDDEN
             return self._ask(front, head, route, address, "cert")
+        passed = route.passed
+        if passed is not None and passed[0] is rule and self._book.use_again(passed[1]):
+            return self._ask(front, head, route, address, f"tokens/{passed[1]}")
         scheme, value = self._credential(head, route)
         if scheme != rule.mode.encode():
             return VISIT_UNAUTHORIZED
@@ -174,6 +177,8 @@ class VisitorGuard:
             row = self._book.verify(value.decode("latin-1"), ("visitor",))
             if row is None or row.agent != route.agent_id:
                 return self._failed(address)
+            # The same head on the same connection holds the same token, so the next time only its state is looked at.
+            route.passed = (rule, row.id)
             return self._ask(front, head, route, address, f"tokens/{row.id}")
         return self._basic(front, head, route, rule, address, value)
 
@@ -257,16 +262,12 @@ class VisitorGuard:
         return dataclasses.replace(VISIT_LIMITED, retry_after=wait) if wait else VISIT_UNAUTHORIZED
 
     def _credential(self, head: RequestHead, route: Route) -> tuple[bytes, bytes]:
-        """Scheme and value of Authorization. It was meant for the hub, so the target does not get it, unless asked.
-
-        A head that is repeated has the same route, but its fields no longer.
-        """
+        """Scheme and value of Authorization. It was meant for the hub, so the target does not get it, unless asked."""
         if route.credential is None:
             found = [value for name, value in head.fields if name.lower() == b"authorization"]
             scheme, _, value = (found[0] if len(found) == 1 else b"").partition(b" ")
             route.credential = (scheme.lower(), value.strip(b" "))
-            if not self._forward:
-                head.fields = [pair for pair in head.fields if pair[0].lower() != b"authorization"]
+            route.withhold = not self._forward
         return route.credential
 
     def _certified(self, front: Front) -> bool:

@@ -213,3 +213,15 @@ def test_f1_no_mutation_of_a_token_is_accepted(book: TokenBook) -> None:
                 text.insert(place, chance.choice(alphabet))
         mutated = "".join(text)
         assert mutated in secrets or book.verify(mutated, KINDS) is None
+
+
+def test_a_token_that_was_verified_is_used_again_until_it_ends(book: TokenBook, clock: Clock) -> None:
+    row, _ = book.create("visitor", agent="demo")
+    revoked, _ = book.create("visitor", agent="demo")
+    assert book.use_again(row.id) and book.use_again(revoked.id)
+    book.poll()
+    assert book.get(row.id).last_use == clock.now
+    book.revoke(revoked.id)
+    assert not book.use_again(revoked.id) and not book.use_again("nobody")
+    clock.now += DEFAULT_TTL
+    assert not book.use_again(row.id)

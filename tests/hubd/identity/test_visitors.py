@@ -90,6 +90,19 @@ async def test_a_token_lets_its_own_agents_visitors_in(bench) -> None:
     assert (await visitor.get(PATH, good)).status == 401
 
 
+async def test_heads_that_differ_little_are_judged_each_by_itself(bench) -> None:
+    agent, free = await bench.agent(), await bench.agent("free")
+    put(bench, "demo", mode="bearer")
+    line = f"Authorization: Bearer {bench.app.identity.tokens.create('visitor', agent='demo')[1].reveal()}"
+    visitor = await bench.visitor()
+    for path in ("demo/a", "demo/b", "free/c", "demo/d", "demo/d", "free/e"):
+        assert (await visitor.get(f"/api/v1/proxy/{path}", line)).status == 200
+    assert [stream.field("authorization") for stream in agent.streams] == [[]] * 4
+    assert all(len(stream.field("authorization")) == 1 for stream in free.streams), "what is open gets what was sent"
+    for path in ("demo/a", "demo/b"):
+        assert (await visitor.get(f"/api/v1/proxy/{path}")).status == 401
+
+
 async def test_a_credential_goes_on_where_the_settings_say_so(start) -> None:
     bench = await start(visitors={"mode": "bearer", "forward_credentials": True})
     agent = await bench.agent()
