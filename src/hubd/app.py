@@ -122,6 +122,8 @@ class App:
             self.identity = Identity(hub, database)
             for agent_id, limits in hub.agents.limited():
                 hub.apply_limits(agent_id, SimpleNamespace(**{**asdict(AgentLimits()), **limits}))
+            if config.control:
+                await self._open_control()
             self.desk = hub.desk = AttachDesk(hub, self.registry.upgrades(), self._authorize or self.identity.agents)
             await doors.open()
             self.ports = Ports(hub)
@@ -133,12 +135,28 @@ class App:
         except BaseException:
             await self.stop_parts()
             doors.close()
+            await self._close_control()
             self._close_files()
             raise
         self._own(self._sweep())
         self._own(hub.pulse.run())
         if access_log is not None:
             self._own(access_log.run())
+
+    async def _open_control(self) -> None:
+        from hubd.control.desk import ControlDesk
+
+        desk = ControlDesk(self.hub, self.identity.tokens)
+        try:
+            await desk.start()
+        except OSError as exc:
+            raise ListenError(f"no place for the agents' control socket: {exc.strerror} (setting control)") from exc
+        self.hub.control = desk
+        self.hub.leaving.notify = desk.notify_drain
+
+    async def _close_control(self) -> None:
+        if self.hub.control is not None:
+            await self.hub.control.stop()
 
     def _add_api(self) -> None:
         """Make the management API one of the parts, if it listens anywhere. Without it gRPC is not loaded."""
@@ -249,6 +267,7 @@ class App:
         for tunnel in list(hub.tunnels):
             tunnel.abort()
         hub.leaving.close()
+        await self._close_control()
         await self.desk.close(0.0 if left or (cut is not None and cut.is_set()) else LAST_GRACE)
         await self.stop_parts()
         await self._end_tasks()

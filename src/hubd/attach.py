@@ -179,7 +179,7 @@ class AttachDesk:
         session = Session(
             client=False,
             config=SESSION if request.instance is None else PROMPT_SESSION,
-            stream_factory=lambda: RefusedStream(lambda: churn.note(session)),
+            stream_factory=lambda: self._agent_stream(entry, churn),
             on_close=lambda _: self._ended(entry),
         )
         entry = AgentSession(
@@ -197,7 +197,7 @@ class AttachDesk:
             carrier=accepted.token.decode(),
             folds=request.folds,
         )
-        transport.write(encode_101(accepted.token, [*accepted.headers, _about(entry)]))
+        transport.write(encode_101(accepted.token, [*accepted.headers, _about(entry, control=hub.control is not None)]))
         accepted.framing.start(transport, session, leftover)
         if session.is_closed:
             return
@@ -216,6 +216,17 @@ class AttachDesk:
         task = hub.loop.create_task(self._prove(entry, in_service))
         self._deciding.add(task)
         task.add_done_callback(self._deciding.discard)
+
+    def _agent_stream(self, entry: AgentSession, churn: _Churn) -> asyncio.BaseProtocol:
+        """A protocol for a stream the agent opens: its one control stream, or none."""
+        session = entry.session
+        control = self._hub.control
+        bridge = control.accept(entry) if control is not None else None
+        if bridge is None:
+            return RefusedStream(lambda: churn.note(session))
+        # Taken or not, it costs something each time.
+        churn.note(session)
+        return bridge
 
     def _welcome(self, entry: AgentSession) -> None:
         """Keep a session that may only enrol, out of service and not for long."""
@@ -320,12 +331,15 @@ class _InService:
         )
 
 
-def _about(entry: AgentSession) -> tuple[bytes, bytes]:
-    """The field that tells an agent who we are, and what was agreed on with it."""
-    if not entry.folds:
-        return b"Tunnel-Hub", _SERVER
-    entry.session.fold()
-    return b"Tunnel-Hub", _SERVER + b"; fold=1"
+def _about(entry: AgentSession, *, control: bool) -> tuple[bytes, bytes]:
+    """The field that tells an agent who we are, what was agreed on with it, and what else there is."""
+    value = _SERVER
+    if control:
+        value += b"; control=1"
+    if entry.folds:
+        entry.session.fold()
+        value += b"; fold=1"
+    return b"Tunnel-Hub", value
 
 
 class _Churn:

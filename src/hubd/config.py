@@ -271,6 +271,8 @@ class HubConfig(Section):
     admin: Admin = Admin()
     routes: RouteSettings = RouteSettings()
     web: Web = Web()
+    control: bool = True
+    """Let agents open a control stream, on which they are configured and told of drains; 50 KiB for each that does."""
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
 

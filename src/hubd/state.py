@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hubd.attach import AttachDesk
     from hubd.config import HubConfig
     from hubd.connection import Connection
+    from hubd.control.desk import ControlDesk
     from hubd.exchange import Exchange
     from hubd.front import Front
     from hubd.handover import Heir
@@ -85,6 +86,7 @@ class Hub:
         routes: made over the management API.
         requests: answers to calls that must not be done twice.
         leaving: drains and evictions.
+        control: the agents' control streams; None if they may have none.
         exit: has the process end within so many seconds; None if nobody can.
         reload: reads the settings again; None if nobody knows where they come from.
         origins: where each setting came from, by dotted key.
@@ -126,6 +128,7 @@ class Hub:
         self.desk: AttachDesk | None = None
         self.on_budget: Callable[[], None] = _nothing
         self.leaving = Leaving(self)
+        self.control: ControlDesk | None = None
         self.exit: Callable[[float], None] | None = None
         self.reload: Callable[[], Awaitable[Reloaded]] | None = None
         self.origins: Callable[[], Mapping[str, str]] = dict

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
-__all__ = ["Splice", "SpliceSide"]
+__all__ = ["Splice", "SpliceSide", "Waiting"]
 
 
 class SpliceSide(asyncio.Protocol):
@@ -149,3 +150,59 @@ class Splice:
         elif self._on_end is not None:
             on_end, self._on_end = self._on_end, None
             on_end(self)
+
+
+class Waiting(asyncio.Protocol):
+    """Protocol of a connection between its making and its being joined: loses nothing of what comes meanwhile."""
+
+    __slots__ = ("_data", "_eof", "_lost", "transport")
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._eof = self._lost = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
+
+    def data_received(self, data: bytes) -> None:
+        # uvloop begins to read behind connection_made, so pausing there would change nothing.
+        self._data += data
+        self.transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+
+    def join(
+        self,
+        left: asyncio.Transport,
+        *,
+        to_right: bytes = b"",
+        left_full: bool = False,
+        left_eof: bool = False,
+        on_end: Callable[[Splice], None] | None = None,
+    ) -> Splice:
+        """Join this connection, on the right, to another.
+
+        Args:
+            left: the other one.
+            to_right: bytes from there that were read before.
+            left_full: it has called ``pause_writing`` on its former protocol and not resumed since.
+            left_eof: it has sent its last byte.
+            on_end: called once, when both are gone.
+        """
+        data = bytes(self._data)
+        splice = Splice(left, self.transport, to_left=data, to_right=to_right, left_full=left_full, on_end=on_end)
+        # What happened before the protocols were changed has to be told again.
+        if self._eof:
+            splice.right.eof_received()
+        if left_eof:
+            splice.left.eof_received()
+        if self._lost:
+            splice.right.connection_lost(None)
+        return splice

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hubd.admin.address import AddressError, FindAddresses
+from hubd.admin.agent_config import AgentConfigService
 from hubd.admin.agent_service import AgentService
 from hubd.admin.caller import AuthenticateAdmin, Caller
 from hubd.admin.endless import Endings
@@ -19,6 +20,7 @@ from hubd.admin.stats_service import StatsService
 from hubd.admin.token_service import TokenService
 from hubd.listeners import ListenError
 from tunnelpb.hub.v1 import (
+    agent_config_pb2_grpc,
     agent_pb2_grpc,
     event_pb2_grpc,
     hub_pb2_grpc,
@@ -86,6 +88,9 @@ class Api:
             ),
             "tunnelpb.hub.v1.RouteService": partial(
                 route_pb2_grpc.add_RouteServiceServicer_to_server, RouteService(app, endings)
+            ),
+            "tunnelpb.hub.v1.AgentConfigService": partial(
+                agent_config_pb2_grpc.add_AgentConfigServiceServicer_to_server, AgentConfigService(hub)
             ),
             "tunnelpb.hub.v1.HubService": partial(hub_pb2_grpc.add_HubServiceServicer_to_server, self._hub_service),
         }

@@ -11,6 +11,9 @@ import grpc
 import grpc.aio
 import pytest
 from tests.hubd.admin.apihelp import Api, Certificates
+from tests.hubd.control.conftest import control, streams
+
+__all__ = ["control", "streams"]
 
 
 @pytest.fixture
