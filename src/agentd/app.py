@@ -8,18 +8,22 @@ import gc
 import logging
 import os
 import resource
-import secrets
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+from agentd.agent import Agent
 from agentd.config import AgentConfig
+from agentd.door import Door, DoorError, socket_path
 from agentd.hubs import Hub
-from agentd.serve import Server
-from agentd.uplink import Terms, Uplink
 from tunnel.logs import Secret
+from tunnel.settings import Fault, SettingsError
 from tunnel.systemd import Notifier
-from tunnel.targets import parse_target
 from tunnel.version import VERSION
+
+if TYPE_CHECKING:
+    from agentd.serve import Server
+    from agentd.uplink import Uplink
 
 logger = logging.getLogger("agentd")
 
@@ -28,46 +32,97 @@ SWEEP_SECONDS = 1.0
 GC_THRESHOLD = 50_000
 
 
+Load = Callable[[], tuple[AgentConfig, list[Hub]]]
+"""Gathers the settings of all layers, as at the start. Blocking; raises SettingsError."""
+
+
 class App:
-    """One agent.
+    """One agent's process.
 
     Args:
         config: checked settings.
         hubs: from the settings' URLs.
         token: if it was read from standard input.
+        load: gathers the settings again; None if that cannot be.
 
     Attributes:
-        server: serves the streams of all hubs.
-        uplinks: one for each hub.
+        agent: at work.
+        ending: set once it is to end; with True if nothing is to be waited for.
     """
 
-    server: Server
-
-    def __init__(self, config: AgentConfig, hubs: Sequence[Hub], *, token: Secret | None = None) -> None:
-        self.config = config
-        self.instance = secrets.token_hex(8)
-        self.uplinks: list[Uplink] = []
-        self._hubs = hubs
-        self._token = token
+    def __init__(
+        self,
+        config: AgentConfig,
+        hubs: Sequence[Hub],
+        *,
+        token: Secret | None = None,
+        load: Load | None = None,
+    ) -> None:
+        self.agent = Agent(config, hubs, token=token)
+        self.grace = config.timeouts.drain
+        self.first, self.second = asyncio.Event(), asyncio.Event()
+        self._load = load
+        self._local: Door | None = None
         self._sweeping: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+
+    @property
+    def server(self) -> Server:
+        """Serves the streams of all hubs."""
+        return self.agent.server
+
+    @property
+    def uplinks(self) -> list[Uplink]:
+        """Those of all hubs."""
+        return self.agent.fleet.uplinks
 
     def start(self) -> None:
         """Serve, and connect to every hub. Needs a running loop; never fails for what a hub does."""
-        config = self.config
-        self.server = Server(config, [parse_target(text) for text in config.target], tls=config.target_tls)
-        terms = Terms(
-            instance=self.instance,
-            labels=config.label,
-            token_file=None if config.token_file == "-" else config.token_file,
-            token=self._token,
-            tls=config.hub_tls,
-            timeout=config.timeouts.attach,
-            streams=config.limits.streams,
-        )
-        self.uplinks = [Uplink(hub, terms, self.server) for hub in self._hubs]
+        self.agent.start()
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
-        for uplink in self.uplinks:
-            uplink.start()
+
+    async def open_local(self) -> None:
+        """Open the agent's own socket, if the settings want one. An agent without it works as well."""
+        path = socket_path(self.agent.config.local.socket, self.agent.agent_id, os.environ)
+        if path is None:
+            return
+        door = Door(path, self)
+        try:
+            await door.open()
+        except DoorError as exc:
+            logger.warning("%s; agentd status and its like will not find this agent", exc)
+        else:
+            self._local = door
+            self.server.guard.sockets.add(str(door.path))
+
+    async def reload(self) -> tuple[list[str], list[str]]:
+        """Read the settings again and take what can be taken.
+
+        Returns:
+            Dotted keys that took effect, and those that need a restart.
+
+        Raises:
+            SettingsError: something is wrong with them, and nothing has changed.
+        """
+        if self._load is None:
+            raise SettingsError([Fault("", "", "this agent cannot read its settings again")])
+        async with self._turn:
+            config, hubs = await asyncio.to_thread(self._load)
+            applied, need_restart = self.agent.reload(config, hubs)
+        self.grace = config.timeouts.drain
+        extra = {"applied": " ".join(applied), "need_restart": " ".join(need_restart)}
+        logger.info("settings read again", extra=extra)
+        return applied, need_restart
+
+    def drain(self, grace: float | None = None) -> None:
+        """End as by SIGTERM.
+
+        Args:
+            grace: seconds for what is in progress; None for the settings' own.
+        """
+        if grace is not None:
+            self.grace = grace
+        self.first.set()
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -88,8 +143,7 @@ class App:
 
         Cancellation leaves connections open; call it again with a grace of 0.
         """
-        for uplink in self.uplinks:
-            uplink.drain()
+        self.agent.fleet.drain()
         self.server.drain()
         waits = [asyncio.ensure_future(event.wait()) for event in (self.server.quiet, cut) if event is not None]
         try:
@@ -102,7 +156,10 @@ class App:
             logger.warning("cutting what is still in progress", extra={"exchanges": left})
             self.server.cut()
         now = left > 0 or (cut is not None and cut.is_set())
-        await asyncio.gather(*(uplink.close(now=now) for uplink in self.uplinks))
+        if self._local is not None:
+            await self._local.close()
+        await self.agent.checks.close()
+        await self.agent.fleet.close(now=now)
         if self._sweeping is not None:
             self._sweeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -110,39 +167,61 @@ class App:
         await self.server.close()
 
 
-async def run(config: AgentConfig, hubs: Sequence[Hub], *, token: Secret | None = None) -> None:
+async def run(
+    config: AgentConfig, hubs: Sequence[Hub], *, token: Secret | None = None, load: Load | None = None
+) -> None:
     """Run an agent until a signal ends it.
 
-    The first SIGTERM or SIGINT drains, the second ends at once.
+    The first SIGTERM or SIGINT drains, the second ends at once. SIGHUP reads the settings again.
     """
-    app = App(config, hubs, token=token)
+    app = App(config, hubs, token=token, load=load)
     loop = asyncio.get_running_loop()
-    first, second = asyncio.Event(), asyncio.Event()
+    reloads: set[asyncio.Task[None]] = set()
+    notifier = Notifier(os.environ)
 
-    def on_signal() -> None:
-        (second if first.is_set() else first).set()
+    def on_stop() -> None:
+        (app.second if app.first.is_set() else app.first).set()
+
+    def on_hangup() -> None:
+        task = loop.create_task(_reload(app, notifier))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
+        loop.add_signal_handler(number, on_stop)
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
     raise_file_limit()
-    _announce(config)
+    logger.info("agentd %s starts", VERSION)
     app.start()
+    await app.open_local()
+    _announce(app)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
-    notifier = Notifier(os.environ)
     notifier.ready()
     feeding = loop.create_task(notifier.feed())
-    await first.wait()
+    await app.first.wait()
     notifier.stopping()
     active = app.server.active
     if active:
-        logger.info("shutting down: waiting up to %g s for exchanges in progress: %d", config.timeouts.drain, active)
+        logger.info("shutting down: waiting up to %g s for exchanges in progress: %d", app.grace, active)
     else:
         logger.info("shutting down")
-    await app.stop(config.timeouts.drain, second)
+    await app.stop(app.grace, app.second)
+    await asyncio.gather(*reloads, return_exceptions=True)
     feeding.cancel()
     logger.info("stopped")
+
+
+async def _reload(app: App, notifier: Notifier) -> None:
+    notifier.reloading()
+    try:
+        await app.reload()
+    except SettingsError as exc:
+        for fault in exc.faults:
+            logger.error("settings not taken: %s", fault)  # noqa: TRY400 - each says it all
+    finally:
+        notifier.ready()
 
 
 def raise_file_limit() -> None:
@@ -153,11 +232,11 @@ def raise_file_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _announce(config: AgentConfig) -> None:
-    logger.info("agentd %s starts", VERSION)
-    if not config.target:
+def _announce(app: App) -> None:
+    services = app.agent.plan.services
+    if not services:
         logger.warning("no target is listed, so nothing will be forwarded; give one with --target http://HOST:PORT")
         return
-    first, *others = config.target
+    first, *others = [service.target.url for service in services]
     also = f"; also {', '.join(others)}" if others else ""
     logger.info("serving target %s by default%s", first, also)

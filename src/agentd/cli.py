@@ -6,22 +6,28 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
 from agentd.config import AgentConfig
 from agentd.hubs import Hub, read_hubs
+from agentd.services import own_services
 from carrier_api import Registry, client_context
 from tunnel import logs
 from tunnel.allocator import keep_buffers
 from tunnel.logs import Secret
 from tunnel.settings import EXIT_CONFIG, Fault, SecretFileError, SettingsError, load, read_secret_file
 from tunnel.signals import ignore_stops
-from tunnel.targets import parse_target
+from tunnel.targets import SERVICE_NAME
 from tunnel.version import VERSION
+
+if TYPE_CHECKING:
+    from agentd.app import Load
+
+_T = TypeVar("_T")
 
 app = typer.Typer(
     name="agentd",
@@ -32,6 +38,7 @@ app = typer.Typer(
 )
 
 _FLAG_NAMES = {
+    "remote.allow": "--allow",
     "tls.ca_file": "--ca-file",
     "tls.cert": "--client-cert",
     "tls.key": "--client-key",
@@ -55,10 +62,16 @@ def run(
             help="[NAME=]http://HOST:PORT, https://…, unix:///PATH or tcp://HOST:PORT. Repeatable; the first is the default."
         ),
     ] = None,
+    expose: Annotated[list[str] | None, typer.Option(help="NAME=URL, the same by name. Repeatable.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")] = None,
     token_file: Annotated[str | None, typer.Option(help="File with the token, - for standard input.")] = None,
     keep_host: Annotated[bool, typer.Option("--keep-host", help="Send the visitor's Host to the target.")] = False,
     label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, told to the hub. Repeatable.")] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="Service the hub may set, * for any; none by default. Repeatable.")
+    ] = None,
+    state_dir: Annotated[Path | None, typer.Option(help="Directory for what the hub has set.")] = None,
+    local_socket: Annotated[str | None, typer.Option(help="Path of the agent's own socket, or none.")] = None,
     ca_file: Annotated[Path | None, typer.Option(help="Authorities to trust for the hub, PEM.")] = None,
     client_cert: Annotated[Path | None, typer.Option(help="Own certificate for the hub, PEM.")] = None,
     client_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
@@ -72,9 +85,13 @@ def run(
         "hub": hub or None,
         "id": agent_id,
         "target": target or None,
+        **_exposed(expose or []),
         "token_file": token_file,
         "keep_host": keep_host or None,
         "label": label or None,
+        "remote.allow": allow or None,
+        "state_dir": state_dir,
+        "local.socket": local_socket,
         "tls.ca_file": ca_file,
         "tls.cert": client_cert,
         "tls.key": client_key,
@@ -83,29 +100,59 @@ def run(
         "log_format": log_format,
         "log_level": log_level,
     }
-    settings, hubs, registry = _settings(config, flags, hub or [])
-    token = _token(settings)
-    _run(settings, hubs, registry, token)
-
-
-def _settings(file: Path | None, flags: dict[str, object], urls: list[str]) -> tuple[AgentConfig, list[Hub], Registry]:
     registry = Registry.load()
+    settings, hubs = _or_fail(lambda: read_settings(config, flags, registry))
+    token = _token(settings)
+    _run(settings, hubs, registry, token, lambda: read_settings(config, flags, registry))
+
+
+def _exposed(given: list[str]) -> dict[str, object]:
+    """Services from flags, as settings."""
+    found: dict[str, object] = {}
+    for text in given:
+        name, equals, url = text.partition("=")
+        if not equals or not SERVICE_NAME.fullmatch(name) or "." in name:
+            _fail([Fault("--expose", "", f'{text!r} is not NAME=URL such as "web=http://127.0.0.1:8080"')])
+        found[f"service.{name}.target"] = url
+    return found
+
+
+def read_settings(file: Path | None, flags: dict[str, object], registry: Registry) -> tuple[AgentConfig, list[Hub]]:
+    """The settings of all layers, and the hubs in them.
+
+    Args:
+        file: with settings.
+        flags: by dotted key.
+        registry: knows the carriers.
+
+    Raises:
+        SettingsError: with all that is wrong.
+    """
+    names = _FLAG_NAMES | {key: "--expose" for key in flags if key.startswith("service.")}
     try:
-        loaded = load(AgentConfig, prefix="AGENTD_", file=file, flags=flags, environ=os.environ, flag_names=_FLAG_NAMES)
+        loaded = load(AgentConfig, prefix="AGENTD_", file=file, flags=flags, environ=os.environ, flag_names=names)
     except SettingsError as exc:
         # What is wrong with the URLs shows only once carriers read them, and is to be told with the rest.
-        _, more = read_hubs(urls, "any", (), registry)
-        _fail([*exc.faults, *more])
+        urls = flags.get("hub")
+        _, more = read_hubs(urls if isinstance(urls, list) else [], "any", (), registry)
+        raise SettingsError([*exc.faults, *more]) from None
     settings = loaded.value
     origin = loaded.origins.get("hub", "--hub")
-    targets = [parse_target(text) for text in settings.target]
+    targets = [service.target for service in own_services(settings)]
     hubs, faults = read_hubs(
         settings.hub, settings.id, targets, registry, token=settings.token_file is not None, where=origin
     )
     faults += _tls_faults(settings)
     if faults:
-        _fail(faults)
-    return settings, hubs, registry
+        raise SettingsError(faults)
+    return settings, hubs
+
+
+def _or_fail(read: Callable[[], _T]) -> _T:
+    try:
+        return read()
+    except SettingsError as exc:
+        _fail(exc.faults)
 
 
 def _tls_faults(settings: AgentConfig) -> list[Fault]:
@@ -130,7 +177,7 @@ def _token(settings: AgentConfig) -> Secret | None:
     return token if settings.token_file == "-" else None
 
 
-def _run(settings: AgentConfig, hubs: list[Hub], registry: Registry, token: Secret | None) -> None:
+def _run(settings: AgentConfig, hubs: list[Hub], registry: Registry, token: Secret | None, load: Load) -> None:
     from agentd.app import run as run_agent
 
     keep_buffers()
@@ -139,7 +186,7 @@ def _run(settings: AgentConfig, hubs: list[Hub], registry: Registry, token: Secr
         for line in registry.failures:
             logging.getLogger("agentd").warning(line)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(run_agent(settings, hubs, token=token))
+            runner.run(run_agent(settings, hubs, token=token, load=load))
             ignore_stops(runner.get_loop())
     finally:
         running.close()

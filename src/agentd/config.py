@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from tunnel.agentconfig import (
+    HEALTH_PATH,
+    LABEL,
+    LEAST_INTERVAL,
+    MAX_LABELS,
+    MAX_POOL,
+    MAX_SERVICES,
+    MAX_TIMEOUT,
+    service_target,
+)
 from tunnel.attach.server import AGENT_ID
 from tunnel.settings import ByteSize, Duration, Section
-from tunnel.targets import allow_list, parse_target
+from tunnel.targets import SERVICE_NAME, allow_list, parse_target
 from yamux.carrier import TlsOptions
-
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}=[A-Za-z0-9._:/@-]{0,128}")
-# The hub takes no more.
-MAX_LABELS = 32
 
 
 def _target(text: str) -> str:
@@ -30,7 +35,7 @@ def _labels(value: object) -> object:
 
 
 def _label(text: str) -> str:
-    if not _LABEL.fullmatch(text):
+    if not LABEL.fullmatch(text):
         raise ValueError(
             f'{text!r} is not a label such as "region=eu-1": letters, digits and . _ / - (: @ in the value)'
         )
@@ -56,6 +61,62 @@ class Tls(Section):
     """Private key, if not in ``cert``."""
     server_name: str | None = None
     """Name to ask for and to check instead of the URL's host."""
+
+
+class Health(Section):
+    """How the agent looks after a service."""
+
+    path: str = ""
+    """To GET, 2xx and 3xx being healthy; empty only connects."""
+    interval: Annotated[Duration, Field(ge=LEAST_INTERVAL)] = 10.0
+    """Between checks: what is broken shows within half a minute, and no service minds six requests a minute."""
+    timeout: Annotated[Duration, Field(gt=0, le=MAX_TIMEOUT)] = 5.0
+    """For one check, connecting included."""
+
+    @field_validator("path")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        if value and not HEALTH_PATH.fullmatch(value):
+            raise ValueError(f'{value!r} is no path such as "/healthz"')
+        return value
+
+
+class Service(Section):
+    """One private service."""
+
+    target: str
+    """``http://``, ``https://``, ``unix://`` or ``tcp://`` URL."""
+    health: Health | None = None
+    """Looked after if given, also by an empty table."""
+
+
+class Remote(Section):
+    """What the hub may change."""
+
+    allow: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
+    """Names of services it may set, ``*`` for any. Empty: nothing at all, not even labels or limits."""
+
+    @field_validator("allow")
+    @classmethod
+    def _allow(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name != "*" and not SERVICE_NAME.fullmatch(name):
+                raise ValueError(f'{name!r} is no name of a service; "*" is any')
+        return value
+
+
+class Local(Section):
+    """The agent's own socket, for ``agentd status`` and its like."""
+
+    socket: str | None = None
+    """Path; by default ``ID.sock`` in the runtime directory. ``none`` opens no socket."""
+
+    @field_validator("socket")
+    @classmethod
+    def _socket(cls, value: str | None) -> str | None:
+        if value is not None and value != "none" and not value.startswith("/"):
+            raise ValueError(f'{value!r} is no absolute path, and not "none"')
+        return value
 
 
 class Limits(Section):
@@ -101,6 +162,14 @@ class AgentConfig(Section):
     """What to attach as. May stand in the URL instead."""
     target: Annotated[tuple[Annotated[str, AfterValidator(_target)], ...], BeforeValidator(_one_or_more)] = ()
     """Where the hub may have requests sent, the first one by default. Nothing else is ever connected to."""
+    service: dict[str, Service] = Field(default_factory=dict, max_length=MAX_SERVICES)
+    """The same by name, behind those of ``target``."""
+    remote: Remote = Remote()
+    local: Local = Local()
+    state_dir: Path | None = None
+    """Where the last configuration of a hub is kept; by default the state directory of the system or the user."""
+    pool_size: int = Field(default=1, ge=1, le=MAX_POOL)
+    """Sessions to keep to each hub. One does for most; more share the work where one connection is slow."""
     keep_host: bool = False
     """Pass the visitor's Host on instead of the target's."""
     label: Annotated[tuple[Annotated[str, AfterValidator(_label)], ...], BeforeValidator(_labels)] = Field(
@@ -131,6 +200,21 @@ class AgentConfig(Section):
             raise ValueError(f"{value!r} is no agent id: 1 to 128 letters, digits, '.', '_', '~' or '-'")
         return value
 
+    @field_validator("service")
+    @classmethod
+    def _services(cls, value: dict[str, Service]) -> dict[str, Service]:
+        targets = []
+        for name, service in value.items():
+            if not SERVICE_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a service: letters, digits, '.', '_' and '-', at most 63")
+            target = service_target(name, service.target)
+            if target.tcp and service.health is not None and service.health.path:
+                raise ValueError(f"{name}: a tcp:// target has no paths: leave health.path away to only connect")
+            targets.append(target)
+        for tcp in (False, True):
+            allow_list(targets, tcp=tcp)
+        return value
+
     @property
     def hub_tls(self) -> TlsOptions:
         """TLS towards the hubs."""
@@ -147,5 +231,14 @@ class AgentConfig(Section):
     @field_validator("target")
     @classmethod
     def _targets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        allow_list([parse_target(text) for text in value])
+        for tcp in (False, True):
+            allow_list([parse_target(text) for text in value], tcp=tcp)
         return value
+
+    @model_validator(mode="after")
+    def _names(self) -> AgentConfig:
+        targets = [parse_target(text) for text in self.target]
+        targets += [service_target(name, service.target) for name, service in self.service.items()]
+        for tcp in (False, True):
+            allow_list(targets, tcp=tcp)
+        return self

@@ -81,6 +81,11 @@ class Guard:
         self.ports: set[int] = set()
         self.sockets: set[str] = set()
         self._hubs: dict[int, set[str]] = {}
+        self.know(hubs)
+
+    def know(self, hubs: Iterable[str]) -> None:
+        """Take these hubs for the ones there are."""
+        self._hubs = {}
         for url in hubs:
             host, port = _place(url)
             if port:

@@ -72,9 +72,8 @@ class Server:
     ) -> None:
         self._clock = clock or asyncio.get_running_loop().time
         self.now = self._clock()
-        self.keep_host = config.keep_host
-        self.hold = config.limits.hold
-        self.timeouts = config.timeouts
+        self.guard = Guard()
+        self.configure(config)
         self.open: set[Exchange] = set()
         self.tunnels: dict[Splice, Watch] = {}
         self.errors: Counter[str] = Counter()
@@ -85,7 +84,6 @@ class Server:
         self._rejects = RejectLog(logger)
         self._readers: list[RequestReader] = []
         self.target_tls = tls or TlsOptions()
-        self.guard = Guard(config.hub)
         self.max_idle = config.limits.idle_connections
         self.pools: list[TargetPool] = []
         self.retired: list[TargetPool] = []
@@ -94,6 +92,13 @@ class Server:
 
     def __repr__(self) -> str:
         return f"<Server targets={len(self.pools)} open={len(self.open)} tunnels={len(self.tunnels)}>"
+
+    def configure(self, config: AgentConfig) -> None:
+        """Go by these settings from now on, as far as they concern single exchanges."""
+        self.keep_host = config.keep_host
+        self.hold = config.limits.hold
+        self.timeouts = config.timeouts
+        self.guard.know(config.hub)
 
     def set_targets(self, targets: Iterable[Target]) -> None:
         """Serve these from now on; what goes on with others ends in peace.
@@ -205,32 +210,23 @@ class Server:
         """
         connection.user = None
         connection.pool.forget(connection)
+        rest = connection.reader.take_rest()
         self.tunnel(
-            stream, connection.transport, early, stream_full=stream_full, to_stream=connection.reader.take_rest()
+            lambda on_end: Splice(
+                stream, connection.transport, to_left=rest, to_right=early, left_full=stream_full, on_end=on_end
+            )
         )
 
-    def tunnel(
-        self,
-        stream: StreamTransport,
-        transport: asyncio.Transport,
-        early: bytes,
-        *,
-        stream_full: bool,
-        to_stream: bytes = b"",
-    ) -> Splice:
-        """Join a stream and a connection, whose heads are behind them.
+    def tunnel(self, join: Callable[[Callable[[Splice], None]], Splice]) -> None:
+        """Count one more upgraded connection and look after it.
 
         Args:
-            stream: of the hub.
-            transport: of the target.
-            early: what the visitor sent before.
-            stream_full: the stream does not take more at the moment.
-            to_stream: what the target sent before.
+            join: makes it; is given what it calls at its end.
         """
-        splice = Splice(stream, transport, to_left=to_stream, to_right=early, left_full=stream_full, on_end=self._ended)
-        self.tunnels[splice] = Watch(splice.moved, self.now)
+        splice = join(self._ended)
         self.served += 1
-        return splice
+        if not (splice.left.lost and splice.right.lost):
+            self.tunnels[splice] = Watch(splice.moved, self.now)
 
     def _ended(self, splice: Splice) -> None:
         self.tunnels.pop(splice, None)

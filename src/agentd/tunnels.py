@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from agentd.dial import DialError, dial
 from agentd.heads import request_id_of
@@ -24,6 +24,7 @@ from agentd.reasons import (
     of_message,
 )
 from tunnel.http1 import BadMessage, Framing, Limits, RequestReader
+from tunnel.splice import Waiting
 
 if TYPE_CHECKING:
     from agentd.exchange import Exchange
@@ -166,10 +167,10 @@ class Opening(asyncio.Protocol):
 
     async def _connect(self, target: Target) -> None:
         server = self._server
-        made: list[_Waiting] = []
+        made: list[Waiting] = []
 
-        def factory() -> _Waiting:
-            made.append(_Waiting())
+        def factory() -> Waiting:
+            made.append(Waiting())
             return made[-1]
 
         try:
@@ -181,7 +182,7 @@ class Opening(asyncio.Protocol):
         else:
             self._join(made[-1])
 
-    def _join(self, waiting: _Waiting) -> None:
+    def _join(self, waiting: Waiting) -> None:
         if self.over:
             waiting.transport.abort()
             return
@@ -189,16 +190,9 @@ class Opening(asyncio.Protocol):
         stream = self._stream
         stream.write(_GRANTED)
         early, self._data = self._data, b""
-        splice = self._server.tunnel(
-            stream, waiting.transport, early, stream_full=self._full, to_stream=bytes(waiting.data)
+        self._server.tunnel(
+            lambda on_end: waiting.join(stream, to_right=early, left_full=self._full, left_eof=self._eof, on_end=on_end)
         )
-        # What happened before the protocols were changed has to be told again.
-        if waiting.eof:
-            splice.right.eof_received()
-        if self._eof:
-            splice.left.eof_received()
-        if waiting.lost:
-            splice.right.connection_lost(None)
 
     # -- failing -----------------------------------------------------------------------------------------------------
 
@@ -225,30 +219,3 @@ class Opening(asyncio.Protocol):
         self.over = True
         self._head_timer.cancel()
         self._server.leave_opening(self)
-
-
-class _Waiting(asyncio.Protocol):
-    """The target's connection until it is joined, which is in the next turns of the loop: reads no more than it must."""
-
-    __slots__ = ("data", "eof", "lost", "transport")
-
-    transport: asyncio.Transport
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.eof = self.lost = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
-
-    def data_received(self, data: bytes) -> None:
-        # uvloop begins to read behind connection_made, so pausing there would change nothing.
-        self.data += data
-        self.transport.pause_reading()
-
-    def eof_received(self) -> bool:
-        self.eof = True
-        return True
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True

@@ -9,7 +9,8 @@ An uplink is in one of five states, and the table below holds every step between
     STOPPED     nothing is left
 
 A hub that says GoAway is not lost: its session goes on with the streams it has, and the uplink connects again beside
-it, since whoever follows that hub may be there already.
+it, since whoever follows that hub may be there already. A hub that tells of a drain on the control stream has not said
+GoAway yet: the session takes new streams until the one that replaces it is there.
 """
 
 from __future__ import annotations
@@ -17,21 +18,20 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from agentd.backoff import STEADY, Backoff
 from agentd.explain import explain_end, explain_failure
+from agentd.terms import Terms, session_config
 from tunnel.attach import AttachFailed, AttachInfo, AttachRefused, attach
-from tunnel.settings import SecretFileError, read_secret_file
-from tunnel.version import VERSION
-from yamux import Config, Session
-from yamux.carrier import TlsOptions
+from tunnel.settings import SecretFileError
+from yamux import Session
 
 if TYPE_CHECKING:
+    from agentd.control import Control
     from agentd.hubs import Hub
     from agentd.serve import Server
-    from tunnel.logs import Secret
 
 logger = logging.getLogger("agentd")
 
@@ -39,31 +39,12 @@ logger = logging.getLogger("agentd")
 LOOK = 0.25
 # Seconds a session must have lived for its hub's GoAway to count as a planned end.
 LEAVE_TAKEN = 1.0
+# Seconds a session that is replaced by our own wish takes new streams while the new one attaches.
+RENEWAL = 30.0
 # Seconds to stay away at least after a refusal that only people can lift, such as a wrong token.
 REFUSED = 5.0
 # Seconds the last bytes of a session get at the end, when no exchange is left.
 LAST_GRACE = 0.3
-
-
-def session_config(streams: int) -> Config:
-    """Settings of the agent's side of a session.
-
-    Args:
-        streams: that the hub may hold open.
-    """
-    return Config(
-        # A ping every 15 s and 14 s of silence behind it: a black hole is found within 30 s, timers being a bit late.
-        keepalive_interval=15.0,
-        keepalive_timeout=14.0,
-        max_inbound_streams=streams,
-        # Streams are accepted as they are read, and one read may bring hundreds.
-        accept_backlog=streams,
-        # The hub opens one stream a request and resets those whose visitor left. A crowd that leaves at once is no
-        # attack, and the hub is the side we trust with our requests anyway.
-        reset_burst=100_000,
-        resets_per_second=10_000.0,
-        idle_frames_per_second=50_000.0,
-    )
 
 
 class State(enum.Enum):
@@ -101,65 +82,53 @@ STEPS: dict[tuple[State, Step], State] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What is the same for all uplinks of a process.
+OnDrain = Callable[[float, float], None]
+"""Called with the seconds until the session is cut, and those to wait before attaching again."""
 
-    Args:
-        instance: random, tells the hub which sessions are one process.
-        labels: ``key=value``.
-        token_file: where the token is; None sends none.
-        token: read already, because it came from standard input.
-        tls: towards the hub.
-        timeout: seconds for one attempt.
-        streams: that a hub may hold open on a session.
-    """
-
-    instance: str
-    labels: tuple[str, ...] = ()
-    token_file: str | None = None
-    token: Secret | None = field(default=None, repr=False)
-    tls: TlsOptions = field(default_factory=TlsOptions)
-    timeout: float = 15.0
-    streams: int = 2000
-
-    def headers(self) -> list[tuple[str, str]]:
-        """Fields of the attach request."""
-        own = [("X-Agent-Instance", self.instance), ("Agent-Version", VERSION), ("Tunnel-Agent", "fold")]
-        return own + [("X-Agent-Label", label) for label in self.labels]
-
-    def read_token(self) -> str | None:
-        """The token as it is now.
-
-        Raises:
-            SecretFileError: the file cannot be used.
-        """
-        if self.token is not None:
-            return self.token.reveal()
-        return read_secret_file(self.token_file).reveal() if self.token_file is not None else None
+Attend = Callable[["Session", OnDrain], "Control"]
+"""Opens the control stream of a session whose hub offers one."""
 
 
 class Uplink:
     """The connection to one hub. ``run`` is its life; ``drain`` and ``close`` are its end.
 
     Args:
-        hub: where to.
+        hub: where to, or several ways to the same hub in order of preference.
         terms: how.
         server: gets the streams.
         backoff: delays between attempts.
+        attend: for hubs that offer a control stream; None opens none.
 
     Attributes:
         state: changed by ``STEPS`` only.
+        hub: the way that is used, or tried next.
+        terms: for sessions from now on.
         session: the one that takes streams.
         info: what the hub's 101 said.
+        last_error: why the last attempt failed, or the last session ended; "" while all is well.
     """
 
-    def __init__(self, hub: Hub, terms: Terms, server: Server, backoff: Backoff | None = None) -> None:
-        self.hub = hub
+    def __init__(
+        self,
+        hub: Hub | Sequence[Hub],
+        terms: Terms,
+        server: Server,
+        backoff: Backoff | None = None,
+        *,
+        attend: Attend | None = None,
+    ) -> None:
+        self._ways = list(hub) if isinstance(hub, Sequence) else [hub]
+        self.hub = self._ways[0]
+        self.terms = terms
+        self.last_error = ""
+        self._attend = attend
+        self._controls: dict[Session, Control] = {}
+        self._wake = asyncio.Event()
+        # When the session is cut and how long to wait first, once its hub has told of a drain.
+        self._renewal: tuple[float, float] | None = None
         self.state = State.CONNECTING
         self.session: Session | None = None
         self.info: AttachInfo | None = None
-        self._terms = terms
         self._server = server
         self._backoff = backoff or Backoff()
         self._failing = False
@@ -194,9 +163,9 @@ class Uplink:
         """One attempt and the session that comes of it; returns the seconds to wait before the next."""
         session = Session(
             client=True,
-            config=session_config(self._terms.streams),
+            config=session_config(self.terms.streams),
             stream_factory=self._server.exchange,
-            on_close=self._sessions.discard,
+            on_close=self._over,
         )
         try:
             await self._attach(session)
@@ -207,35 +176,84 @@ class Uplink:
             return self._failed(error, None)
         self._step(Step.ATTACHED)
         self._failing = False
+        self.last_error = ""
         began = asyncio.get_running_loop().time()
         self._greet()
+        self._renewal = None
+        if self._attend is not None and self.info is not None and self.info.offers("control"):
+            self._controls[session] = self._attend(session, lambda left, after: self._drained(session, left, after))
         await self._stay(session)
         self.session = None
-        if session.is_closed:
-            self._sessions.discard(session)
-        lived = asyncio.get_running_loop().time() - began
+        return self._left(session, asyncio.get_running_loop().time() - began)
+
+    def _left(self, session: Session, lived: float) -> float:
+        """A session takes no more streams, or is to be replaced; returns the seconds to wait before the next."""
         # A hub that took its leave after a while has not failed: whoever follows it is likely there already.
         self._backoff.lived(STEADY if session.core.remote_go_away and lived >= LEAVE_TAKEN else lived)
-        delay = self._backoff.next()
         if session.is_closed:
+            self._over(session)
             self._step(Step.LOST)
-            why = explain_end(session.close_reason)
+            delay = self._backoff.next()
+            self.last_error = explain_end(session.close_reason)
             logger.warning(
-                "lost hub %s after %.0f s: %s; connecting again in %.1f s", self.hub.place, lived, why, delay
-            )
-        else:
-            self._step(Step.HUB_LEAVES)
-            logger.info(
-                "hub %s takes its leave: %d streams go on there; connecting again in %.1f s",
-                self.hub.place, session.num_streams, delay,
+                "lost hub %s after %.0f s: %s; connecting again in %.1f s",
+                self.hub.place, lived, self.last_error, delay,
             )  # fmt: skip
-            task = asyncio.get_running_loop().create_task(self._see_off(session))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            return delay
+        self._step(Step.HUB_LEAVES)
+        until = asyncio.get_running_loop().time()
+        if self._renewal is not None:
+            # The hub has spread its agents over time itself.
+            left, delay = self._renewal
+            until += left
+        else:
+            delay = self._backoff.next()
+        logger.info(
+            "hub %s takes its leave: %d streams go on there; connecting again in %.1f s",
+            self.hub.place, session.num_streams, delay,
+        )  # fmt: skip
+        self._keep(asyncio.get_running_loop().create_task(self._see_off(session, until)))
         return delay
 
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    def _over(self, session: Session) -> None:
+        self._sessions.discard(session)
+        self._end_control(session)
+        self._wake.set()
+
+    def _end_control(self, session: Session) -> None:
+        control = self._controls.pop(session, None)
+        if control is not None:
+            self._keep(control.end())
+
+    def _drained(self, session: Session, left: float, after: float) -> None:
+        if session is self.session:
+            self.renew(left, after)
+
+    def renew(self, left: float, after: float = 0.0) -> None:
+        """Replace the present session by a new one, which attaches first.
+
+        Args:
+            left: seconds in which the new one has to be there; then the old one takes no new streams all the same.
+            after: seconds to wait first.
+        """
+        self._renewal = (left, after)
+        self._wake.set()
+
+    def prefer(self, schemes: Sequence[str]) -> None:
+        """Use the ways to this hub in this order; those it does not name come last, in the order they were given."""
+        rank = {scheme: index for index, scheme in enumerate(schemes)}
+        best = min(self._ways, key=lambda way: rank.get(way.address.scheme, len(rank)))
+        if best is not self.hub:
+            self.hub = best
+            if self.session is not None:
+                self.renew(RENEWAL)
+
     async def _attach(self, session: Session) -> None:
-        terms, hub = self._terms, self.hub
+        terms, hub = self.terms, self.hub
         self.info = await attach(
             hub.carrier,
             hub.address,
@@ -255,7 +273,9 @@ class Uplink:
         self._step(Step.FAILED)
         self._failing = True
         delay = self._backoff.next(wished)
-        logger.warning("%s; trying again in %.1f s", explain_failure(error, self.hub), delay)
+        self.last_error = explain_failure(error, self.hub)
+        logger.warning("%s; trying again in %.1f s", self.last_error, delay)
+        self.hub = self._ways[(self._ways.index(self.hub) + 1) % len(self._ways)]
         return delay
 
     def _greet(self) -> None:
@@ -263,21 +283,38 @@ class Uplink:
         server = self.info.server if self.info is not None else None
         logger.info(
             "connected as %s (instance %s) over %s: attached to %s",
-            hub.agent_id, self._terms.instance, hub.carrier.name, hub.place,
+            hub.agent_id, self.terms.instance, hub.carrier.name, hub.place,
             extra={"hub": server or "unknown"},
         )  # fmt: skip
 
     async def _stay(self, session: Session) -> None:
-        """Return when the session has ended, or its hub opens no more streams on it."""
-        while not session.is_closed and session.can_open:
-            try:
-                async with asyncio.timeout(LOOK):
-                    await session.wait_closed()
-            except TimeoutError:
-                pass
+        """Return when the session has ended, or its hub opens no more streams on it, or will stop doing so."""
+        while not session.is_closed and session.can_open and self._renewal is None:
+            self._wake.clear()
+            await self._look()
 
-    async def _see_off(self, session: Session) -> None:
-        """Let a session that takes no more streams finish those it has."""
+    async def _look(self) -> None:
+        """Wait for something to happen to a session, or a moment."""
+        try:
+            async with asyncio.timeout(LOOK):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _see_off(self, session: Session, until: float) -> None:
+        """Let a session that takes no more streams finish those it has.
+
+        Args:
+            session: was the present one.
+            until: loop time up to which its hub may still open streams on it.
+        """
+        loop = asyncio.get_running_loop()
+        while session.can_open and loop.time() < until:
+            self._wake.clear()
+            await self._look()
+        self._end_control(session)
+        if session.can_open:
+            session.go_away()
         while not session.is_closed and session.num_streams:
             try:
                 async with asyncio.timeout(LOOK):
@@ -285,6 +322,26 @@ class Uplink:
             except TimeoutError:
                 pass
         await session.close(LAST_GRACE)
+
+    async def quiet(self) -> None:
+        """Return when no stream is open. Call drain() first."""
+        while self.streams:
+            self._wake.clear()
+            await self._look()
+
+    # -- for those who look ------------------------------------------------------------------------------------------
+
+    @property
+    def control(self) -> Control | None:
+        """The control stream of the present session."""
+        return self._controls.get(self.session) if self.session is not None else None
+
+    @property
+    def streams(self) -> int:
+        """Open streams of all sessions, control streams aside."""
+        return sum(session.num_streams for session in self._sessions) - sum(
+            control.open for control in self._controls.values()
+        )
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -295,7 +352,8 @@ class Uplink:
         self._step(Step.DRAIN)
         if self._task is not None:
             self._task.cancel()
-        for session in self._sessions:
+        for session in list(self._sessions):
+            self._end_control(session)
             session.go_away()
 
     async def close(self, *, now: bool = False) -> None:

@@ -93,6 +93,8 @@ class Hub:
         heir: the process that follows this one; visitors' connections move there.
     """
 
+    control: ControlDesk | None = None
+
     def __init__(
         self,
         config: HubConfig,
@@ -128,7 +130,6 @@ class Hub:
         self.desk: AttachDesk | None = None
         self.on_budget: Callable[[], None] = _nothing
         self.leaving = Leaving(self)
-        self.control: ControlDesk | None = None
         self.exit: Callable[[float], None] | None = None
         self.reload: Callable[[], Awaitable[Reloaded]] | None = None
         self.origins: Callable[[], Mapping[str, str]] = dict

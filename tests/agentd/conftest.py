@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import trustme
 import uvloop
+from tests.agentd.fakecontrol import FakeControl
 
 from agentd.config import AgentConfig
 from agentd.exchange import Exchange
@@ -30,9 +31,12 @@ from yamux.testing import CLEAN, Link, MemoryPair, Recorder, memory_pair
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Every test runs on both loops, but for those of the command, which brings its own."""
+    """Every test runs on both loops, but for those of the command, which brings its own, and those of gRPC, which shares
+    one queue of events between all loops of a process and so does not like to see several of them."""
     if item.path.name == "test_cli.py":
         return {"asyncio": asyncio.new_event_loop}
+    if item.path.name in ("test_agent.py", "test_control.py", "test_local.py"):
+        return {"uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
@@ -288,9 +292,11 @@ class Door(asyncio.Protocol):
             self.transport.write(self.hub.refusal)
             return
         accepted = check_upgrade(head, self.hub.upgrades)
-        extra = [*accepted.headers, *([(b"Tunnel-Hub", b"hubd/test")] if self.hub.named else [])]
+        control = self.hub.control
+        name = b"hubd/test" if control is None else b"hubd/test; control=1"
+        extra = [*accepted.headers, *([(b"Tunnel-Hub", name)] if self.hub.named else [])]
         self.transport.write(encode_101(accepted.token, extra))
-        session = Session(client=False)
+        session = Session(client=False, stream_factory=control.protocol if control is not None else None)
         accepted.framing.start(self.transport, session, self.reader.take_rest())
         self.hub.sessions.append(session)
 
@@ -307,6 +313,7 @@ class FakeHub:
         self.refusal: bytes | None = None
         self.silent = False
         self.named = True
+        self.control: FakeControl | None = None
         self.attempts = 0
         self.port = 0
 
@@ -344,6 +351,15 @@ async def hub() -> AsyncIterator[FakeHub]:
     await hub.start()
     yield hub
     await hub.close()
+
+
+@pytest.fixture
+async def control(hub: FakeHub) -> AsyncIterator[FakeControl]:
+    """The hub offers control streams."""
+    hub.control = control = FakeControl()
+    await control.start()
+    yield control
+    await control.close()
 
 
 @pytest.fixture

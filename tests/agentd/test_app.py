@@ -48,7 +48,7 @@ async def test_several_hubs_are_each_kept_connected(rig, hub, other_hub):
     await rig.settle(lambda: bool(hub.sessions) and bool(other.sessions))
     assert (await hub.ask(GET)).body == (await other.ask(GET)).body == b"hi"
     instances = {value for one in (hub, other) for name, value in one.heads[0].fields if name == b"X-Agent-Instance"}
-    assert instances == {app.instance.encode()}
+    assert instances == {app.agent.instance.encode()}
     other.stop_listening()
     other.sessions[0].transport.abort()
     assert (await hub.ask(GET)).body == b"hi"
