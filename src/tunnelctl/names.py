@@ -32,8 +32,14 @@ LabelOption = Annotated[
 
 
 def full(collection: str, text: str) -> str:
-    """Return ``sessions/x`` for ``x``; a full name as it is."""
-    return text if text.startswith(f"{collection}/") else f"{collection}/{text}"
+    """Return ``sessions/x`` for ``x``; a full name as it is.
+
+    Raises Problem for an empty one: it comes of a script's variable that is not set, and would be a prefix of every id.
+    """
+    ident = text.removeprefix(f"{collection}/")
+    if not ident.strip():
+        raise Problem(f"an empty name is none of {collection}", code=Code.USAGE, reason="BAD_NAME")
+    return f"{collection}/{ident}"
 
 
 def agent(text: str | None) -> str:

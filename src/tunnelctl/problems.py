@@ -129,6 +129,8 @@ def of_hub(error: HubError, address: str, *, timeout: float) -> Problem:
             status=name,
             reason=name,
         )
+    if not error.reason and name == "UNIMPLEMENTED":
+        return Problem("the hub has no such call", hint=_HINTS[name], code=code, status=name, reason=name)
     reason = error.reason or name
     lines = [f"{field}: {description}" for field, description in error.fields] or [
         f"{error.message or name.lower().replace('_', ' ')} ({reason})"

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 from tests.system.harness import System, environment, wait_until
 
-from tunnelctl import cli
+from tunnelctl import cli, locate
 
 
 class Ctl:
     """Runs ``tunnelctl --hub ADDRESS …``."""
 
-    def __init__(self, address: str, folder: Path) -> None:
+    def __init__(self, address: str, system: System) -> None:
         self.address = address
-        self.folder = folder
+        self.system = system
 
     def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
         """Run a line in this process, since starting one costs more than all it does. Returns output and errors."""
@@ -53,7 +53,7 @@ def ctl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ctl]:
         system.start_hub("--admin", address)
         for name in ("berlin", "paris"):
             system.start_agent(name, "http://127.0.0.1:9", arguments=("--label", f"city={name}"))
-        yield Ctl(address, system.folder)
+        yield Ctl(address, system)
 
 
 def sessions(ctl: Ctl, agent: str) -> list[str]:
@@ -75,7 +75,7 @@ def test_sessions_list_is_an_array_of_objects(ctl: Ctl) -> None:
 
 def test_the_line_as_a_process(ctl: Ctl) -> None:
     line = [sys.executable, "-m", "tunnelctl", "--hub", ctl.address, "sessions", "list", "-o", "json"]
-    environ = environment(ctl.folder) | {"HOME": str(ctl.folder)}
+    environ = environment(ctl.system.folder) | {"HOME": str(ctl.system.folder)}
     done = subprocess.run(line, env=environ, capture_output=True, text=True, check=True, timeout=60)
     assert len(json.loads(done.stdout)) == 2
     assert done.stderr == ""
@@ -127,10 +127,49 @@ def test_tokens(ctl: Ctl) -> None:
     assert ctl.json("tokens", "list", "--agent", "rome") == []
 
 
+def test_agents(ctl: Ctl) -> None:
+    assert {(row["name"], row["state"]) for row in ctl.json("agents", "list")} >= {
+        ("agents/berlin", "ONLINE"),
+        ("agents/paris", "ONLINE"),
+    }
+    assert json.loads(ctl("agents", "limits", "berlin", "--streams", "50", "-o", "json"))["streams"] == 50
+    assert "did you mean paris?" in ctl.error("agents", "get", "pairs", code=3)[1]
+
+
+def test_an_agent_that_is_denied(ctl: Ctl) -> None:
+    ctl.system.start_agent("rome", "http://127.0.0.1:9")
+    assert ctl("agents", "deny", "rome", "--reason", "test") == "denied agents/rome: 1 session evicted\n"
+    assert "denied: test" in ctl("agents", "list")
+    assert sessions(ctl, "rome") == []
+    assert ctl("agents", "allow", "rome") == "allowed agents/rome\n"
+    assert ctl("agents", "delete", "rome").startswith("deleted agents/rome: ")
+
+
+def test_status_is_one_screen(ctl: Ctl) -> None:
+    lines = ctl("status").splitlines()
+    assert any(line.startswith("agents     ") for line in lines)
+    assert len(lines) < 24
+
+
+def test_the_only_hub_of_this_machine_is_found_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as short, System(tmp_path) as system:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", short)
+        monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setattr(locate, "folders", lambda environ: [Path(environ["XDG_RUNTIME_DIR"], "hubd")])
+        system.start_hub()
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            assert cli.run(["hub", "info", "-o", "json"]) == 0
+        assert json.loads(out.getvalue())["admin_addresses"] == [f"unix:{short}/hubd/admin.sock"]
+
+
 def test_what_goes_wrong_is_one_line_and_a_code(ctl: Ctl, tmp_path: Path) -> None:
     assert ctl.error("sessions", "get", "none", code=3)[0].endswith("(SESSION_NOT_FOUND)")
-    (error,) = ctl.error("sessions", "evict", "", code=2)
+    # Ids begin with the time, so these two begin alike.
+    (error,) = ctl.error("sessions", "evict", sessions(ctl, "berlin")[0][: len("sessions/1m")], code=2)
     assert "is ambiguous: sessions/" in error
+    assert ctl.error("sessions", "evict", "", code=2) == ["error: an empty name is none of sessions"]
     assert ctl.error("sessions", "list", "--nope", code=2)[0] == "error: no such option: --nope"
-    away = Ctl(f"unix://{tmp_path}/none.sock", tmp_path)
+    away = Ctl(f"unix://{tmp_path}/none.sock", ctl.system)
     assert "there is no such socket" in away.error("sessions", "list", code=5)[0]

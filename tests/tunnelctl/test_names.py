@@ -14,6 +14,13 @@ def test_full_names():
     assert (names.agent(None), names.agent("a")) == ("", "agents/a")
 
 
+@pytest.mark.parametrize("text", ["", " ", "sessions/"])
+def test_an_empty_name_is_no_prefix_of_all(text):
+    with pytest.raises(Problem, match="an empty name is none of sessions") as caught:
+        names.full("sessions", text)
+    assert caught.value.code == 2
+
+
 @pytest.mark.parametrize("pair", ["x", "=x", ""])
 def test_labels_that_are_none(pair):
     with pytest.raises(Problem, match="KEY=VALUE"):
