@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import yamux_beyond
 from conformance import gobuild
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -142,20 +143,25 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose title contains this")
     arguments = parser.parse_args()
     rows = [case for case in cases(0.1 if arguments.quick else 1) if arguments.only.lower() in case.title.lower()]
-    if not rows:
+    beyond = yamux_beyond.wanted(arguments.only)
+    if not rows and not beyond:
         parser.error(f"no case is called {arguments.only!r}")
-    programs = {
-        "theirs": [gobuild.programs()["yamuxpeer"].with_name("yamuxbench")],
+    programs: dict[str, list[str]] = {
+        "theirs": [str(gobuild.programs()["yamuxpeer"].with_name("yamuxbench"))],
         "ours": [sys.executable, "-m", "benchmarks.yamux_ours", "--loop", arguments.loop],
     }
     found: dict[str, list[dict[str, Figures]]] = {"theirs": [], "ours": []}
-    for number in range(1 if arguments.quick else arguments.rounds):
+    rounds = 1 if arguments.quick else arguments.rounds
+    for number in range(rounds if rows else 0):
         for system, command in programs.items():
             print(f"round {number + 1}: {system}", file=sys.stderr, flush=True)
             names = [case.reference if system == "theirs" else str(case) for case in rows]
-            found[system].append(run([str(word) for word in command], list(dict.fromkeys(names))))
-    print(f"loop: {arguments.loop}; processors: {os.cpu_count()}; rounds: {len(found['ours'])}")
-    print(*table(rows, found["theirs"], found["ours"]), "", *costs(rows, found["theirs"], found["ours"]), sep="\n")
+            found[system].append(run(command, list(dict.fromkeys(names))))
+    print(f"loop: {arguments.loop}; processors: {os.cpu_count()}; rounds: {rounds}")
+    if rows:
+        print(*table(rows, found["theirs"], found["ours"]), "", *costs(rows, found["theirs"], found["ours"]), sep="\n")
+    for line in yamux_beyond.lines(beyond, programs["theirs"], programs["ours"], 0.1 if arguments.quick else 1):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

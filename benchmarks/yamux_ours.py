@@ -18,10 +18,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import cast
 
+from benchmarks import yamux_scale
 from yamux import Config, Session, StreamTransport
 
 FRAME_STREAMS = 100
-CONFIG = Config(keepalive_interval=0)
+CONFIG = Config(keepalive_interval=0, max_inbound_streams=100_000)
 # A write above this is cut, as a program that copies a file would: yamux itself keeps the data as it is given.
 PIECE = 256 * 1024
 
@@ -143,22 +144,34 @@ CASES: dict[str, Callable[[Session, Session, int, int], Awaitable[None]]] = {
 }  # fmt: skip
 
 
-async def run(case: str) -> dict[str, object]:
+async def run(case: str, way: yamux_scale.Way = yamux_scale.HERE) -> dict[str, object]:
     """Do one CASE:COUNT:SIZE and return its figures; ``frames`` counts both directions of one end."""
     name, count, size = case.split(":")
     if name == "large2":
         return await run_large2(case, int(count) * int(size))
+    if name in ("wan", "pipe"):
+        return {
+            "case": case,
+            "cpu": 0,
+            **await (yamux_scale.wan if name == "wan" else yamux_scale.pipe)(way, int(size)),
+        }
     loop = asyncio.get_running_loop()
-    factory = None if name == "accept" else Sink
+    factory = {"accept": None, "streams": None, "fair": yamux_scale.Echo}.get(name, Sink)
     server = Session(client=False, config=CONFIG, stream_factory=factory)
     listener = await loop.create_server(lambda: server, "127.0.0.1", 0)
     client = Session(client=True, config=CONFIG)
     await loop.create_connection(lambda: client, *listener.sockets[0].getsockname())
     await client.ping()
     cpu, start = used(), time.perf_counter()
-    await CASES[name](client, server, int(count), int(size))
-    seconds = time.perf_counter() - start
-    figures = {"case": case, "seconds": seconds, "cpu": used() - cpu, "frames": server.stats.frames_in}
+    figures: dict[str, object] = {"case": case}
+    if name == "streams":
+        figures |= await yamux_scale.streams(client, server, int(count))
+    elif name == "fair":
+        figures |= await yamux_scale.fair(client, int(size))
+    else:
+        await CASES[name](client, server, int(count), int(size))
+        figures["seconds"] = time.perf_counter() - start
+    figures |= {"cpu": used() - cpu, "frames": server.stats.frames_in}
     listener.close()
     client.abort()
     server.abort()
@@ -208,6 +221,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop")
     parser.add_argument("--sink", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("-listen", default=yamux_scale.HERE.listen, help="where wan and pipe listen")
+    parser.add_argument("-dial", default="", help="what they dial, a relay to it")
     parser.add_argument("cases", nargs="*", metavar="CASE:COUNT:SIZE")
     arguments = parser.parse_args()
     if arguments.loop == "uvloop":
@@ -220,7 +235,7 @@ def main() -> None:
         if arguments.sink is not None:
             runner.run(sink(arguments.sink))
         for case in arguments.cases:
-            print(json.dumps(runner.run(run(case))), flush=True)
+            print(json.dumps(runner.run(run(case, yamux_scale.Way(arguments.listen, arguments.dial)))), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 // Command yamuxbench runs the cases of hashicorp/yamux's own benchmarks over loopback TCP, both ends
 // in this process, and prints one line of JSON for each case named in its arguments.
 //
-// An argument is CASE:COUNT:SIZE with CASE one of ping, accept, sendrecv, large, parallel, frames. COUNT
-// is what is done in all: pings, streams, writes of SIZE bytes. sendrecv and large write on one stream,
-// parallel on as many as there are processors, frames on 100 in turn from one goroutine.
+// An argument is CASE:COUNT:SIZE with CASE one of ping, accept, sendrecv, large, parallel, frames, and
+// those of scale.go: streams, fair, wan. COUNT is what is done in all: pings, streams, writes of SIZE
+// bytes. sendrecv and large write on one stream, parallel on as many as there are processors, frames on
+// 100 in turn from one goroutine.
 package main
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -25,6 +27,11 @@ import (
 
 const frameStreams = 100
 
+var (
+	listen = flag.String("listen", "127.0.0.1:0", "where the far end listens")
+	dial   = flag.String("dial", "", "what the near end dials: a relay to it; straight to it when empty")
+)
+
 // A read takes this much in case large, as in the reference's own.
 const largeRead = 4 << 10
 
@@ -36,10 +43,14 @@ func check(err error) {
 
 // pair gives both ends of a session with the default settings, keepalive off.
 func pair() (client, server *yamux.Session) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", *listen)
 	check(err)
 	defer listener.Close()
-	dialed, err := net.Dial("tcp", listener.Addr().String())
+	address := *dial
+	if address == "" {
+		address = listener.Addr().String()
+	}
+	dialed, err := net.Dial("tcp", address)
 	check(err)
 	accepted, err := listener.Accept()
 	check(err)
@@ -174,9 +185,10 @@ func used() float64 {
 
 func main() {
 	out := json.NewEncoder(os.Stdout)
-	for _, argument := range os.Args[1:] {
+	flag.Parse()
+	for _, argument := range flag.Args() {
 		words := strings.Split(argument, ":")
-		if len(words) != 3 || cases[words[0]] == nil {
+		if len(words) != 3 || (cases[words[0]] == nil && scales[words[0]] == nil) {
 			log.Fatalf("CASE:COUNT:SIZE expected, not %q", argument)
 		}
 		count, err := strconv.Atoi(words[1])
@@ -186,13 +198,19 @@ func main() {
 		client, server := pair()
 		runtime.GC()
 		cpu, start := used(), time.Now()
-		cases[words[0]](client, server, count, size)
-		seconds := time.Since(start).Seconds()
-		check(out.Encode(map[string]any{"case": argument, "seconds": seconds, "cpu": used() - cpu}))
+		figures := map[string]any{"case": argument}
+		if scale := scales[words[0]]; scale != nil {
+			scale(client, server, count, size, figures)
+		} else {
+			cases[words[0]](client, server, count, size)
+			figures["seconds"] = time.Since(start).Seconds()
+		}
+		figures["cpu"] = used() - cpu
+		check(out.Encode(figures))
 		client.Close()
 		server.Close()
 	}
-	if len(os.Args) == 1 {
+	if flag.NArg() == 0 {
 		fmt.Fprintln(os.Stderr, "yamuxbench CASE:COUNT:SIZE...")
 		os.Exit(2)
 	}
