@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
+
+# A path of its own for every request: what knows heads again by their bytes gains nothing by it.
+_VARY = """\
+local count = 0
+function request()
+  count = count + 1
+  local path, query = wrk.path:match("^([^?]*)(.*)$")
+  return wrk.format("GET", path .. "/" .. count .. query)
+end
+"""
 
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 # wrk waits for answers under way when its time is over; a stuck system must not hold the run.
@@ -51,21 +65,37 @@ def _split(url: str) -> tuple[str, int, str]:
     return parts.hostname, parts.port, parts.path + (f"?{parts.query}" if parts.query else "")
 
 
-def run(url: str, connections: int, seconds: float) -> Load:
-    """Load url for so many seconds from one thread and return what came of it. Raises LoadFailed."""
+def run(url: str, connections: int, seconds: float, *, vary: bool = False) -> Load:
+    """Load url for so many seconds from one thread and return what came of it. Raises LoadFailed.
+
+    With vary every request has a path of its own, below that of the url.
+    """
     wrk = find_wrk()
-    if wrk:
-        whole = max(1, round(seconds))
-        command = [wrk, "-t1", f"-c{connections}", f"-d{whole}s", "--timeout", "10s", "--latency", url]
-    else:
-        command = [sys.executable, "-m", "benchmarks.load", url, str(connections), str(seconds)]
+    if not wrk:
+        how = "vary" if vary else "same"
+        return Load(
+            **json.loads(
+                _run([sys.executable, "-m", "benchmarks.load", url, str(connections), str(seconds), how], seconds)
+            )
+        )
+    whole = max(1, round(seconds))
+    command = [wrk, "-t1", f"-c{connections}", f"-d{whole}s", "--timeout", "10s", "--latency", url]
+    with tempfile.TemporaryDirectory(prefix="load-") as folder:
+        if vary:
+            script = Path(folder) / "vary.lua"
+            script.write_text(_VARY)
+            command[1:1] = ["-s", str(script)]
+        return _from_wrk(_run(command, seconds))
+
+
+def _run(command: list[str], seconds: float) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + SLACK)
     except subprocess.TimeoutExpired as error:
         raise LoadFailed(f"{command[0]} did not end") from error
     if done.returncode:
         raise LoadFailed(f"{command[0]}: {done.stdout}{done.stderr}")
-    return _from_wrk(done.stdout) if wrk else Load(**json.loads(done.stdout))
+    return done.stdout
 
 
 def _from_wrk(text: str) -> Load:
@@ -89,8 +119,8 @@ def _from_wrk(text: str) -> Load:
 class _Client(asyncio.Protocol):
     """One connection that asks again as soon as it has the whole answer; reads Content-Length only."""
 
-    def __init__(self, request: bytes, times: list[float], until: float) -> None:
-        self._request = request
+    def __init__(self, requests: Iterator[bytes], times: list[float], until: float) -> None:
+        self._requests = requests
         self._times = times
         self._until = until
         self._buffer = b""
@@ -104,7 +134,7 @@ class _Client(asyncio.Protocol):
 
     def _ask(self) -> None:
         self._started = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(next(self._requests))
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -134,14 +164,23 @@ class _Client(asyncio.Protocol):
         self.closed.set_result(None)
 
 
-async def _generate(url: str, connections: int, seconds: float) -> Load:
+def _requests(url: str, vary: bool) -> Iterator[bytes]:
+    """Yield requests for url for ever, with vary each for another path below it."""
     host, port, target = _split(url)
-    request = f"GET {target} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
+    path, mark, query = target.partition("?")
+    for number in itertools.count():
+        more = f"/{number}" if vary else ""
+        yield f"GET {path}{more}{mark}{query} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
+
+
+async def _generate(url: str, connections: int, seconds: float, vary: bool) -> Load:
+    host, port, _ = _split(url)
+    requests = _requests(url, vary)
     times: list[float] = []
     started = time.perf_counter()
     loop = asyncio.get_running_loop()
     clients = [
-        (await loop.create_connection(lambda: _Client(request, times, started + seconds), host, port))[1]
+        (await loop.create_connection(lambda: _Client(requests, times, started + seconds), host, port))[1]
         for _ in range(connections)
     ]
     await asyncio.wait([client.closed for client in clients], timeout=seconds + SLACK / 2)
@@ -189,4 +228,5 @@ def download(url: str, size: int, timeout: float = 120.0) -> Download:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(asyncio.run(_generate(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))))))
+    address, count, length, how = sys.argv[1:]
+    print(json.dumps(asdict(asyncio.run(_generate(address, int(count), float(length), how == "vary")))))

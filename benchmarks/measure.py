@@ -29,9 +29,11 @@ class Broken(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much load: connections to try, seconds a point, requests for the memory measure, idle agents."""
+    """How much load: connections to try, those that ask for ever new paths, seconds a point, requests for the memory
+    measure, idle agents."""
 
     connections: tuple[int, ...] = (16, 64, 256)
+    paths: int = 64
     seconds: float = 6.0
     requests: int = 100_000
     agents: int = 200
@@ -69,10 +71,13 @@ def _rss(child: Child | None) -> float:
     return child.usage().rss if child else 0.0
 
 
-def requests(system: System, connections: int, seconds: float) -> Record:
-    """Load with small requests: rate, p50 and p99 in ms, CPU of hub and agent in us a request, failures."""
+def requests(system: System, connections: int, seconds: float, *, vary: bool = False) -> Record:
+    """Load with small requests: rate, p50 and p99 in ms, CPU of hub and agent in us a request, failures.
+
+    With vary every request has a path of its own.
+    """
     before = _cpu(system.hub), _cpu(system.agent)
-    seen = load.run(system.url("/hello"), connections, seconds)
+    seen = load.run(system.url("/hello"), connections, seconds, vary=vary)
     after = _cpu(system.hub), _cpu(system.agent)
     if not seen.requests:
         raise Broken(f"{system.name} answered nothing at {connections} connections")

@@ -81,13 +81,20 @@ class Bench:
                 record = measure.download(system)
                 self.results.add(kind.name, "download", record)
                 say(f"{kind.name}: 1 GiB at {record['mb_s']:.0f} MB/s")
-            for count in self.plan.connections if "requests" in self.only else ():
-                record = measure.requests(system, count, self.plan.seconds)
-                self.results.add(kind.name, f"c{count}", record)
-                cpu = f"CPU us {record['hub_us']:.0f} hub, {record['agent_us']:.0f} agent"
-                say(f"{kind.name}: {record['rate']:,.0f} req/s at {count}, p99 {record['p99_ms']:.1f} ms, {cpu}")
-                if record["failures"]:
-                    self.results.notes.append(f"{kind.name}: {record['failures']:.0f} failed requests at {count}")
+            if "requests" in self.only:
+                for count in self.plan.connections:
+                    self.point(system, f"c{count}", count, vary=False)
+                self.point(system, "paths", self.plan.paths, vary=True)
+
+    def point(self, system: System, key: str, count: int, *, vary: bool) -> None:
+        """One point of load on a running system, kept under key."""
+        record = measure.requests(system, count, self.plan.seconds, vary=vary)
+        self.results.add(system.name, key, record)
+        what = f"{count}, every path new" if vary else f"{count}"
+        cpu = f"CPU us {record['hub_us']:.0f} hub, {record['agent_us']:.0f} agent"
+        say(f"{system.name}: {record['rate']:,.0f} req/s at {what}, p99 {record['p99_ms']:.1f} ms, {cpu}")
+        if record["failures"]:
+            self.results.notes.append(f"{system.name}: {record['failures']:.0f} failed requests at {what}")
 
     def memory(self, kind: type[System], port: int) -> None:
         """Memory before and after many requests, on a fresh system."""

@@ -1,6 +1,7 @@
 """The service behind the tunnels: nginx with one worker, or a bare asyncio responder where it is missing.
 
-Both answer `GET /hello` with "Hello, there\\n" and `GET /big` with 1 GiB of zeros from a sparse file.
+Both answer `GET /hello`, and whatever is below it, with "Hello, there\\n" and `GET /big` with 1 GiB of zeros from a
+sparse file.
 `python -m benchmarks.target PORT` runs the responder.
 """
 
@@ -45,6 +46,7 @@ _SERVE = """\
         root {www};
         default_type text/plain;
         location = /hello {{ return 200 "Hello, there\\n"; }}
+        location /hello/ {{ return 200 "Hello, there\\n"; }}
     }}
 """
 
