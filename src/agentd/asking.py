@@ -9,6 +9,7 @@ from agentd.heads import request_id_of, target_head
 from agentd.reasons import TARGET_NOT_ALLOWED, Reason, of_message
 from agentd.tunnels import begins_connect
 from tunnel.http1 import LAST_CHUNK, BadMessage, Framing, Piece, encode_chunk
+from tunnel.writing import put
 
 if TYPE_CHECKING:
     from agentd.exchange import Exchange
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 """Methods that may be sent twice (RFC 9110 section 9.2.2)."""
-
-# Below this one copy is cheaper than a write of several buffers.
-JOIN_BYTES = 16 * 1024
 
 # Enum members cost a look-up in the class each time.
 _NONE, _CHUNKED = Framing.NONE, Framing.CHUNKED
@@ -42,7 +40,7 @@ class Asking(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_chunked", "_held", "_held_size", "_id", "_pool", "_reader", "_reading", "_retried", "_server", "began",
+        "_chunked", "_gathered", "_held", "_held_size", "_id", "_pool", "_reader", "_reading", "_retried", "_server", "began",
         "connection", "head", "over", "response", "sent_all", "stream", "stream_full", "watch",
     )  # fmt: skip
 
@@ -56,6 +54,8 @@ class Asking(asyncio.Protocol):
         # What was sent and may be sent again, or waits for a connection.
         self._held: list[Piece] | None = None
         self._held_size = 0
+        # Body for the target that has come in this turn of the loop.
+        self._gathered: list[Piece] | None = None
         self._id = b""
         self._chunked = self._retried = self._reading = False
         self.connection: TargetConnection | None = None
@@ -148,8 +148,19 @@ class Asking(asyncio.Protocol):
         connection = self.connection
         if connection is None:
             self._check_room()
-        elif wire and (self.response is None or self.response.keep_alive):
-            # A target that closes after an early answer reads no more; writing on would only break its answer.
+        elif wire:
+            # One write for what comes in one turn of the loop, however many frames it comes in.
+            if self._gathered:
+                self._gathered += wire
+            else:
+                self._gathered = wire
+                self._server.loop.call_soon(self._pass_on)
+
+    def _pass_on(self) -> None:
+        wire, self._gathered = self._gathered, None
+        connection = self.connection
+        # A target that closes after an early answer reads no more; writing on would only break its answer.
+        if wire and connection is not None and (self.response is None or self.response.keep_alive):
             put(connection.transport, wire)
 
     def _hold(self, wire: list[Piece]) -> None:
@@ -182,13 +193,3 @@ class Asking(asyncio.Protocol):
             return self._pool.target.url
         asked = self.head.special.get(b"x-proxy-host") if self.head is not None else None
         return asked[0].decode("latin-1") if asked else ""
-
-
-def put(transport: asyncio.WriteTransport, pieces: list[Piece]) -> None:
-    """Write all pieces at once."""
-    if len(pieces) == 1:
-        transport.write(pieces[0])
-    elif sum(map(len, pieces)) <= JOIN_BYTES:
-        transport.write(b"".join(pieces))
-    else:
-        transport.writelines(pieces)

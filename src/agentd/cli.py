@@ -19,6 +19,7 @@ from carrier_api import Registry, client_context
 from tunnel import logs
 from tunnel.allocator import keep_buffers
 from tunnel.logs import Secret
+from tunnel.loops import loop_factory
 from tunnel.settings import EXIT_CONFIG, Fault, SecretFileError, SettingsError, load, read_secret_file
 from tunnel.signals import ignore_stops
 from tunnel.targets import SERVICE_NAME
@@ -185,19 +186,11 @@ def _run(settings: AgentConfig, hubs: list[Hub], registry: Registry, token: Secr
     try:
         for line in registry.failures:
             logging.getLogger("agentd").warning(line)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(run_agent(settings, hubs, token=token, load=load))
             ignore_stops(runner.get_loop())
     finally:
         running.close()
-
-
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:  # no wheel for this platform
-        return None
-    return uvloop.Loop
 
 
 def _fail(faults: Iterable[Fault]) -> NoReturn:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from agentd.asking import IDEMPOTENT, Asking, put
+from agentd.asking import IDEMPOTENT, Asking
 from agentd.heads import informational_head, stream_head
 from agentd.reasons import (
     BAD_RESPONSE,
@@ -23,6 +23,7 @@ from agentd.reasons import (
     error_response,
 )
 from tunnel.http1 import LAST_CHUNK, BadMessage, Framing, Piece, Truncated, encode_chunk
+from tunnel.writing import put
 
 if TYPE_CHECKING:
     from agentd.dial import DialError
@@ -67,6 +68,8 @@ class Exchange(Asking):
         assert head is not None
         assert held is not None
         self.connection = connection
+        # All that is not written yet is among what was held.
+        self._gathered = None
         if self.stream_full:
             connection.pause_reading()
         if self._held_size > self._server.hold:

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from agentd.paths import origin_target
-from agentd.reasons import STATUS_LINES
 from tunnel.http1 import Framing
+from tunnel.http1.phrases import STATUS_LINES
 
 if TYPE_CHECKING:
     from tunnel.http1 import RequestHead, ResponseHead

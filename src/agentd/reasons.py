@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from http import HTTPStatus
+
+from tunnel.http1.phrases import STATUS_LINES
 
 ERROR_FIELD = b"Tunnel-Error"
 """Tells the hub that the answer is the agent's own; taken out there."""
@@ -40,10 +41,6 @@ INTERNAL = Reason("internal", 502, "the agent failed")
 TRUNCATED = Reason("target_truncated", 0, "the target cut its answer short")
 STALLED = Reason("stalled", 0, "nothing moved for too long")
 LEFT = Reason("visitor_left", 0, "the visitor left")
-
-_PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
-STATUS_LINES: list[bytes] = [b"HTTP/1.1 %d %b" % (n, _PHRASES.get(n, b"Unknown")) for n in range(600)]
-"""Status line by status, without the line's end. What a target sends as a phrase is never passed on."""
 
 
 def of_message(status: int, code: str) -> Reason:

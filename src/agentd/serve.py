@@ -70,7 +70,8 @@ class Server:
         tls: TlsOptions | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self._clock = clock or asyncio.get_running_loop().time
+        self.loop = asyncio.get_running_loop()
+        self._clock = clock or self.loop.time
         self.now = self._clock()
         self.guard = Guard()
         self.configure(config)

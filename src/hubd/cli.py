@@ -16,6 +16,7 @@ from hubd import configcommands, healthcommand, initcommand, passwordcommand, pl
 from hubd.config import HubConfig
 from tunnel import logs
 from tunnel.allocator import keep_buffers
+from tunnel.loops import loop_factory
 from tunnel.settings import EXIT_CONFIG, Loaded, SettingsError, load
 from tunnel.signals import ignore_stops
 from tunnel.version import VERSION
@@ -115,7 +116,7 @@ def _run(config: HubConfig, settings: Callable[[], Loaded[HubConfig]], channel: 
     keep_buffers()
     running = logs.setup(config.log_format, config.log_level)
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(run(config, started, load=settings, channel=channel))
             ignore_stops(runner.get_loop())
     except ListenError as exc:
@@ -123,14 +124,6 @@ def _run(config: HubConfig, settings: Callable[[], Loaded[HubConfig]], channel: 
         _fail(str(exc))
     finally:
         running.close()
-
-
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:  # no wheel for this platform
-        return None
-    return uvloop.Loop
 
 
 def _fail(text: str) -> NoReturn:

@@ -22,9 +22,10 @@ from hubd.reasons import (
     VISITOR_LEFT,
     Reason,
 )
-from hubd.sending import JOIN_BYTES, Sending
+from hubd.sending import Sending
 from hubd.upgraded import switch
 from tunnel.http1 import LAST_CHUNK, BadMessage, Framing, Piece, Truncated, encode_chunk
+from tunnel.writing import put
 from yamux import SessionClosed
 
 if TYPE_CHECKING:
@@ -221,16 +222,7 @@ class Exchange(Sending):
         if self._gathered:
             out = self._gathered + out
             self._gathered = []
-        if len(out) == 1:
-            self.size_out += len(out[0])
-            transport.write(out[0])
-            return
-        size = sum(map(len, out))
-        self.size_out += size
-        if size <= JOIN_BYTES:
-            transport.write(b"".join(out))
-        else:
-            transport.writelines(out)
+        self.size_out += put(transport, out)
 
     def _finish(self) -> None:
         """The response is complete; what is left of it is written here."""

@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from hubd.reasons import STATUS_LINES
 from tunnel.http1 import Framing
+from tunnel.http1.phrases import STATUS_LINES
 
 if TYPE_CHECKING:
     from hubd.routes import Route

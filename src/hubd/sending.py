@@ -10,6 +10,7 @@ from hubd.headers import request_lines
 from hubd.reasons import AGENT_BUSY, BAD_PATH, Reason
 from hubd.sessions import MAX_STREAMS
 from tunnel.http1 import LAST_CHUNK, Framing, Piece, encode_chunk
+from tunnel.writing import put
 from yamux import RemoteGoAway, SessionClosed, StreamLimit, StreamReset
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 """Methods that may be sent twice (RFC 9110 section 9.2.2), without TRACE, which is not served."""
 
-# Below this one copy is cheaper than a write of several buffers.
-JOIN_BYTES = 16 * 1024
 # Sessions tried for one request after the first. More would let one request run through a whole broken pool.
 MAX_RETRIES = 3
 
@@ -166,18 +165,12 @@ class Sending(asyncio.Protocol):
         entry.active += 1
         entry.requests += 1
         if held:
-            self._send(stream, [request, *held], len(request) + self._held_size)
+            put(stream, [request, *held])
             if self._held_size > self.hub.limits.replay:
                 self._held = None
             if last:
                 stream.write_eof()
         return True
-
-    def _send(self, stream: StreamTransport, data: list[Piece], size: int) -> None:
-        if size <= JOIN_BYTES:
-            stream.write(b"".join(data))
-        else:
-            stream.writelines(data)
 
     def _encode(self, pieces: Sequence[Piece], done: bool) -> list[Piece]:
         """Body bytes as they go on the stream."""
@@ -211,7 +204,7 @@ class Sending(asyncio.Protocol):
         stream = self.stream
         if stream is not None:
             if wire:
-                self._send(stream, wire, sum(map(len, wire)))
+                put(stream, wire)
             entry = self.entry
             if done and entry is not None and entry.folds:
                 stream.write_eof()

@@ -436,6 +436,57 @@ async def test_c17_early_answer_and_a_target_that_would_go_on(rig):
     assert rig.server.pools[0].idle == 0
 
 
+async def test_c17_early_answer_of_a_target_that_resets_with_the_upload_unread(rig):
+    async def refuse(client):
+        await client.head()
+        await client.send(b"HTTP/1.1 413 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+
+    await rig.serve(refuse)
+    for _ in range(20):
+        reply = await rig.ask(post(b"Content-Length: 4000000\r\n", bytes(200_000)))
+        assert (reply.status, reply.body, reply.complete) == (413, b"no", True)
+
+
+async def test_a_body_that_comes_in_many_frames_reaches_the_target_whole(rig):
+    body = bytes(range(256)) * 4096
+
+    async def receive(client):
+        await client.head()
+        got = await client.reader.readexactly(len(body))
+        await client.send(ok() if got == body else b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")
+
+    target = await rig.serve(receive)
+    seen = rig.send(post(b"Content-Length: %d\r\n" % len(body)))
+    await rig.settle(lambda: target.heads)
+    writes = []
+    wire = rig.exchange.connection.transport
+    rig.exchange.connection.transport = Watched(wire, writes)
+    for at in range(0, len(body), 1024):
+        seen.transport.write(body[at : at + 1024])
+    assert (await rig.answer(seen)).status == 200
+    assert sum(writes) == len(body)
+    assert len(writes) < 100, "a write for what comes in one turn, not one for every frame"
+
+
+class Watched:
+    """A transport that notes the sizes of its writes."""
+
+    def __init__(self, wire, writes):
+        self._wire = wire
+        self._writes = writes
+
+    def write(self, data):
+        self._writes.append(len(data))
+        self._wire.write(data)
+
+    def writelines(self, pieces):
+        self._writes.append(sum(map(len, pieces)))
+        self._wire.writelines(pieces)
+
+    def __getattr__(self, name):
+        return getattr(self._wire, name)
+
+
 async def test_c18_visitor_aborts_upload(rig):
     got: list[bytes] = []
 

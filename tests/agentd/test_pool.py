@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
-from agentd.pool import TargetConnection, TargetPool
+from agentd.pool import TargetConnection, TargetPool, unread
 from tunnel.http1 import DEFAULT_LIMITS
 from tunnel.targets import parse_target
 from yamux.carrier import TlsOptions
@@ -270,3 +271,54 @@ async def test_unix_sockets(rig, tmp_path):
     assert connection.is_alive()
     await pool.close()
     await rig.settle(lambda: not pool.open)
+
+
+class Lost(asyncio.Transport):
+    """A connection about to be closed, with its socket still there."""
+
+    def __init__(self, sock: socket.socket, *, secure: bool = False) -> None:
+        super().__init__(extra={"socket": sock, **({"ssl_object": object()} if secure else {})})
+
+    def is_closing(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("secure", "got"), [(False, b"answer"), (True, b"")])
+@pytest.mark.parametrize("error", [ConnectionResetError(), None])
+async def test_what_lies_unread_when_a_connection_breaks_is_read(
+    secure: bool, got: bytes, error: Exception | None
+) -> None:
+    pool = make("http://127.0.0.1:1")
+    user = User()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.send(b"answer")
+        connection = TargetConnection(pool, user)
+        connection.connection_made(Lost(ours, secure=secure))
+        connection.connection_lost(error)
+    assert user.data == (got if error is not None else b"")
+    assert user.events == ["lost"]
+    assert connection.user is None
+
+
+async def test_what_lies_unread_is_read_up_to_a_limit_and_as_long_as_somebody_wants_it(monkeypatch) -> None:
+    monkeypatch.setattr("agentd.pool.MOST_UNREAD", 10)
+    pool = make("http://127.0.0.1:1")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.send(bytes(100))
+        assert b"".join(unread(Lost(ours))) == bytes(10)
+
+        class Done(User):
+            def target_data(self, data):
+                super().target_data(data)
+                connection.user = None
+
+        user = Done()
+        connection = TargetConnection(pool, user)
+        connection.connection_made(Lost(ours))
+        connection.connection_lost(ConnectionResetError())
+    assert user.data == bytes(10)
+    assert user.events == []

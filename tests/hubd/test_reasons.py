@@ -47,9 +47,3 @@ def test_odd_text_stays_json():
 def test_parser_faults(status):
     reason = reasons.of_message(status, "some_rule")
     assert (reason.status, reason.code) == (status, "some_rule") and reason.message
-
-
-def test_phrases():
-    assert reasons.STATUS_LINES[200] == b"HTTP/1.1 200 OK"
-    assert reasons.STATUS_LINES[299] == b"HTTP/1.1 299 Success"
-    assert len(reasons.STATUS_LINES) == 600
