@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from conformance.smuggling.cases import Case, Seen, bad, chunked, get, good, numbered, post
 from conformance.smuggling.lengths import SMUGGLED
 
-_SIZES = {
+SIZES = {
     "hex": b"0x3", "hex-upper": b"0X3", "plus": b"+3", "minus": b"-3", "minus-zero": b"-0", "underscore": b"0_3", "blank-before": b" 3",
     "blank-behind": b"3 ", "tab-before": b"\t3", "tab-behind": b"3\t", "empty": b"", "seventeen-digits": b"00000000000000003",
     "two-to-64-and-3": b"10000000000000003", "letter": b"g", "letter-behind": b"3g", "h": b"3h", "quoted": b'"3"', "comma": b"3,", "dot": b"3.0",
     "slash": b"3/", "colon": b"3:", "at": b"3@", "backquote": b"3`", "nul": b"3\x00", "nul-before": b"\x003", "vertical-tab": b"3\x0b", "form-feed": b"3\x0c",
     "high": b"3\xff", "full-width": b"\xef\xbc\x93", "dollar": b"$3", "percent": b"%33", "equals": b"3=", "minus-behind": b"3-", "two": b"3 3",
-    "exponent": b"3e", "blank-semicolon": b"3 ;a=b", "tab-semicolon": b"3\t;a=b", "endless-zeros": b"0" * 300 + b"3", "cr-cr": b"3\r", "l": b"3L", "bom": b"\xef\xbb\xbf3",
+    "exponent": b"3e+0", "blank-semicolon": b"3 ;a=b", "tab-semicolon": b"3\t;a=b", "endless-zeros": b"0" * 300 + b"3", "cr-cr": b"3\r", "l": b"3L", "bom": b"\xef\xbb\xbf3",
 }  # fmt: skip
 
-_EXTENSIONS = {
+EXTENSIONS = {
     "nothing": b";", "two-semicolons": b";;a", "blank": b"; ", "equals-only": b";=", "no-name": b";=b", "no-value": b";a=", "nul": b";a\x00b",
     "control": b";a\x01", "delete": b";a\x7f", "escape": b";\x1b", "open-quote": b';a="b', "quote-and-more": b';a="b"c', "quoted-cr": b';a="b\rc"',
     "quoted-lf": b';a="b\nc"', "quoted-crlf": b';a="b\r\nc"', "bare-cr": b";a\rb", "bare-lf": b";a\nb", "bare-lf-end": b";a\n3", "cr-cr": b";a\r", "comma": b",a",
@@ -24,7 +24,7 @@ _EXTENSIONS = {
     "colon": b";a:b", "brackets": b";[a]", "high": b";\xe4", "quoted-nul": b';a="\x00"', "quoted-name": b';"a"=b', "backslash": b";a=\\", "semicolon-behind": b";a=b;",
 }  # fmt: skip
 
-_ENDS = {
+ENDS = {
     "lf-behind-size": b"3\nabc\r\n0\r\n\r\n", "cr-behind-size": b"3\rabc\r\n0\r\n\r\n", "lf-behind-data": b"3\r\nabc\n0\r\n\r\n", "cr-behind-data": b"3\r\nabc\r0\r\n\r\n",
     "nothing-behind-data": b"3\r\nabc0\r\n\r\n", "two-bytes-behind-data": b"3\r\nabcXX0\r\n\r\n", "long-data": b"3\r\nabcd\r\n0\r\n\r\n", "short-data": b"4\r\nabc\r\n0\r\n\r\n",
     "lf-behind-last": b"3\r\nabc\r\n0\n\r\n", "lf-lf": b"3\r\nabc\r\n0\n\n", "lf-at-the-end": b"3\r\nabc\r\n0\r\n\n", "cr-at-the-end": b"3\r\nabc\r\n0\r\n\rX",
@@ -35,7 +35,7 @@ _ENDS = {
     "size-spilt-into-data": b"5\r\nabcde35\r\n0\r\n\r\n", "zero-and-data": b"0\r\nabc\r\n\r\n",
 }  # fmt: skip
 
-_TRAILERS = {
+TRAILERS = {
     "length": b"Content-Length: 3", "length-lower": b"content-length: 3", "coding": b"Transfer-Encoding: chunked", "length-underscore": b"Content_Length: 3",
     "coding-underscore": b"transfer_encoding: chunked", "no-colon": b"abc", "blank-in-name": b"a b: c", "blank-before-colon": b"a : b", "empty-name": b": b",
     "folded": b"a: b\r\n c", "leading-blank": b" a: b", "nul": b"a: \x00", "bare-lf": b"a: b\nc: d", "bare-cr": b"a: b\rc: d", "lf-end": b"a: b\n",
@@ -106,21 +106,21 @@ def _budgets() -> Iterator[Case]:
 
 def table() -> Iterator[Case]:
     """All cases of this class."""
-    for name, size in _SIZES.items():
+    for name, size in SIZES.items():
         yield bad(f"chunk-size-{name}", "a size to some", chunked(b"%b\r\nabc\r\n0\r\n\r\n" % size))
-    for name, size in _SIZES.items():
+    for name, size in SIZES.items():
         if name not in ("endless-zeros", "seventeen-digits") and size.strip(b"\x00\r \t\x0b\x0c"):
             last = size.replace(b"3", b"0")
             yield bad(f"chunk-last-{name}", "the end to some", chunked(b"3\r\nabc\r\n%b\r\n\r\n" % last))
-    for name, extension in _EXTENSIONS.items():
+    for name, extension in EXTENSIONS.items():
         yield bad(
             f"chunk-extension-{name}",
             "the line ends elsewhere for some",
             chunked(b"3%b\r\nabc\r\n0\r\n\r\n" % extension),
         )
-    for name, body in _ENDS.items():
+    for name, body in ENDS.items():
         yield bad(f"chunk-end-{name}", "lines end with CRLF and nothing else", chunked(body))
-    for name, line in _TRAILERS.items():
+    for name, line in TRAILERS.items():
         yield bad(
             f"chunk-trailer-{name}", "a trailer that is none, or more", chunked(b"3\r\nabc\r\n0\r\n%b\r\n\r\n" % line)
         )

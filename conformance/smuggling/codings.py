@@ -9,7 +9,7 @@ from conformance.smuggling.lengths import SMUGGLED
 
 _ABC = b"3\r\nabc\r\n0\r\n\r\n"
 
-_MALFORMED = {
+MALFORMED = {
     "empty": b"", "quoted": b'"chunked"', "half-quoted": b'"chunked', "parameter": b"chunked;a=b", "semicolon": b"chunked;",
     "quality": b"chunked;q=1", "comma-before": b",chunked", "comma-behind": b"chunked,", "comma-both": b", chunked ,", "commas": b",,chunked",
     "twice": b"chunked, chunked", "twice-no-blank": b"chunked,chunked", "blank-between": b"chunked chunked", "not-last": b"chunked, gzip",
@@ -23,7 +23,7 @@ _MALFORMED = {
     "line-separator": b"\xe2\x80\xa8chunked", "escape": b"\x1bchunked", "bell": b"chunked\x07",
 }  # fmt: skip
 
-_UNKNOWN = {
+UNKNOWN = {
     "identity": b"identity", "x-before": b"xchunked", "x-behind": b"chunkedx", "x-dash": b"x-chunked", "number": b"chunked1", "cut": b"chunke",
     "gzip": b"gzip", "gzip-chunked": b"gzip, chunked", "gzip-chunked-no-blank": b"gzip,chunked", "deflate-chunked": b"deflate, chunked",
     "identity-chunked": b"identity, chunked", "compress": b"compress", "trailers": b"trailers", "cow": b"cow", "cow-chunked": b"cow, chunked",
@@ -33,9 +33,9 @@ _UNKNOWN = {
 
 
 def _values() -> Iterator[Case]:
-    for name, value in _MALFORMED.items():
+    for name, value in MALFORMED.items():
         yield bad(name, "chunked to some, nothing to others", request(b"Transfer-Encoding: " + value, body=_ABC))
-    for name, value in _UNKNOWN.items():
+    for name, value in UNKNOWN.items():
         yield bad(name, "a coding that is not served", request(b"Transfer-Encoding: " + value, body=_ABC), 501)
     for name, value in {
         "upper": b"CHUNKED",

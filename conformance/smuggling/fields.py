@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from conformance.smuggling.cases import PREFIX, Case, bad, get, good, numbered, request
 
-_LINES = {
+LINES = {
     "blank-before-colon": b"X : y", "tab-before-colon": b"X\t: y", "no-colon": b"X", "empty-name": b": y", "only-colon": b":", "bracket": b"[X: y", "high-name": b"X\xe4: y", "utf-8-name": b"X\xc3\xa4: y",
     "nul-name": b"X\x00: y", "nul-value": b"X: \x00", "nul-inside": b"X: a\x00b", "control-value": b"X: \x01", "bell": b"X: \x07", "backspace": b"X: a\x08", "vertical-tab": b"X: a\x0bb", "form-feed": b"X: a\x0cb",
     "escape": b"X: \x1b[2J", "delete": b"X: \x7f", "bare-cr": b"X: a\rb", "bare-cr-field": b"X: a\rY: b", "bare-lf-field": b"X: a\nY: b", "bare-lf-end": b"X: a\n", "lf-lf": b"X: a\n\n", "cr-cr-lf": b"X: a\r\r\nY: b",
@@ -108,7 +108,7 @@ def _first() -> Iterator[Case]:
 
 def table() -> Iterator[Case]:
     """All cases of this class."""
-    for name, line in _LINES.items():
+    for name, line in LINES.items():
         yield bad(f"field-{name}", "no field line, or two", request(line, method=b"GET"))
     yield from numbered("host", _hosts())
     for disguise in _DISGUISED:

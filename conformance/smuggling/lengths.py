@@ -8,7 +8,7 @@ from conformance.smuggling.cases import Case, bad, chunked, get, good, numbered,
 
 SMUGGLED = b"GET /api/v1/proxy/a/smuggled HTTP/1.1\r\nHost: hub\r\n\r\n"
 
-_WRONG = {
+WRONG = {
     "empty": b"", "plus": b"+3", "minus": b"-3", "minus-zero": b"-0", "plus-zero": b"+0", "underscore": b"1_0", "hex": b"0x3",
     "octal": b"0o3", "binary": b"0b11", "blank-inside": b"3 4", "tab-inside": b"3\t4", "fraction": b"3.0", "exponent": b"3e0",
     "word": b"three", "nan": b"NaN", "infinity": b"Infinity", "quoted": b'"3"', "single-quoted": b"'3'", "bracketed": b"(3)",
@@ -124,7 +124,7 @@ def table() -> Iterator[Case]:
     yield from numbered("both", _contradictions())
     yield from numbered("lengths", _repeats())
     yield from numbered("length-name", _names())
-    for name, value in _WRONG.items():
+    for name, value in WRONG.items():
         yield bad(f"length-{name}", "read as a number by some", request(b"Content-Length: " + value, body=b"abc"))
     for name, value in _RIGHT.items():
         yield good(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from agentd.app import App as Agent
 from agentd.config import AgentConfig
 from agentd.hubs import read_hubs
+from agentd.uplink import session_config
 from carrier_api import Registry
 from conformance.smuggling.cases import PREFIX, Case, Seen
 from conformance.smuggling.reading import H11Reader, Read, read_by_aiohttp, split
@@ -239,7 +240,7 @@ async def raw_rig(**settings: Any) -> AsyncIterator[Rig]:
     """Requests are read where the hub puts them: at the agent's end of the streams."""
     async with running_hub(**settings) as hub:
         place = Place(one_each=True)
-        session = Session(client=True, stream_factory=place)
+        session = Session(client=True, config=session_config(1000), stream_factory=place)
         rig = Rig(hub, place)
         carrier = Registry.load().for_url("tcp://")
         address = carrier.parse(f"tcp://127.0.0.1:{rig.port}")

@@ -103,6 +103,9 @@ class Exchange(Sending):
             done = reader.body_done
         except BadMessage as fault:
             self.hub.stats.stream_errors[fault.reason] += 1
+            if not begun:
+                # Its head came in this very read, and has not gone out.
+                self.started = self.front.unframed = False
             self._fail(BAD_RESPONSE)
             return
         if not self._chunked:

@@ -342,6 +342,15 @@ def cut(agent, stream, how: str) -> None:
         agent.session.transport.abort()
 
 
+async def test_c11_a_bad_chunk_in_the_same_read_as_its_head_is_502(bench):
+    """No byte of it went out yet, also for visitors whose answer would have ended with the connection."""
+    agent = await bench.agent(answer=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n")
+    visitor = await bench.visitor()
+    assert (await visitor.ask(GET)).status == 502
+    assert (await visitor.ask(GET.replace(b"1.1", b"1.0"))).status == 502
+    assert len(agent.streams) == 2
+
+
 @pytest.mark.parametrize(("how", "code"), [("reset", "agent_reset"), ("eof", "upstream_truncated")])
 async def test_c11_cut_before_the_head_is_502(bench, how, code):
     agent = await bench.agent(answer=None)
