@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import h11
 
-from agentd.uplink import session_config
+from agentd.terms import session_config
 from carrier_api import Registry
 from conformance.smuggling.cases import PREFIX
 from conformance.smuggling.reading import H11Reader

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from agentd.app import App as Agent
 from agentd.config import AgentConfig
 from agentd.hubs import read_hubs
-from agentd.uplink import session_config
+from agentd.terms import session_config
 from carrier_api import Registry
 from conformance.smuggling.cases import PREFIX, Case, Seen
 from conformance.smuggling.reading import H11Reader, Read, read_by_aiohttp, split
@@ -31,7 +31,7 @@ LAST = b"GET %b/last HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n" % PREFI
 PATIENCE = 10.0
 # Of a long payload, only the ends are sent byte by byte: what lies between is all alike.
 _ENDS = 400
-_STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
+STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 
 class Recorder(asyncio.Protocol):
@@ -172,7 +172,7 @@ class Rig:
         self.place.clear()
         raw = (FIRST if second else b"") + case.raw + (b"" if case.half else LAST)
         got = await self.send(cut(raw, splitting, case.id), half=case.half)
-        statuses = tuple(int(status) for status in _STATUS.findall(got))
+        statuses = tuple(int(status) for status in STATUS.findall(got))
         expected = (200,) * second + case.answers
         stays = case.stays if case.stays is not None else len(statuses) > len(expected)
         expected += (200,) * stays
@@ -260,9 +260,16 @@ async def agent_rig(target: str | None = None, **settings: Any) -> AsyncIterator
     """
     async with running_hub(**settings) as hub, target_place() as (place, url):
         rig = Rig(hub, place)
-        async with running_agent(rig.port, target or url):
-            await until_attached(hub)
+        async with agent_of(hub, target or url):
             yield rig
+
+
+@contextlib.asynccontextmanager
+async def agent_of(hub: Hub, target: str) -> AsyncIterator[None]:
+    """An agent attached to this hub."""
+    async with running_agent(int(hub.urls[0].rpartition(":")[2]), target):
+        await until_attached(hub)
+        yield
 
 
 @contextlib.asynccontextmanager

@@ -102,11 +102,7 @@ class Exchange(Sending):
             pieces = reader.read_body()
             done = reader.body_done
         except BadMessage as fault:
-            self.hub.stats.stream_errors[fault.reason] += 1
-            if not begun:
-                # Its head came in this very read, and has not gone out.
-                self.started = self.front.unframed = False
-            self._fail(BAD_RESPONSE)
+            self._bad_response(fault, begun)
             return
         if not self._chunked:
             out += pieces
@@ -253,6 +249,13 @@ class Exchange(Sending):
         self.over = True
         self.close_books(0, "")
         self.front.refuse(reason, self.head)
+
+    def _bad_response(self, fault: BadMessage, begun: bool) -> None:
+        self.hub.stats.stream_errors[fault.reason] += 1
+        if not begun:
+            # Its head came in this very read, and has not gone out.
+            self.started = self.front.unframed = False
+        self._fail(BAD_RESPONSE)
 
     def _fail(self, reason: Reason) -> None:
         """The agent's side failed: tell the visitor, by an answer or by a cut."""
