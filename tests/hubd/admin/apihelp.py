@@ -27,7 +27,8 @@ from tunnelpb.hub.v1 import (
 class Api:
     """Stubs of every service over one channel."""
 
-    def __init__(self, channel: Any, bench: Any = None) -> None:
+    def __init__(self, channel: Any, bench: Any = None, actor: str = "admin@unix") -> None:
+        self.actor = actor
         self.channel = channel
         self.bench = bench
         self.sessions = session_pb2_grpc.SessionServiceStub(channel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,6 @@ def folder() -> Iterator[Path]:
     """A folder with a short path: a socket's has at most 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="adm") as name:
         yield Path(name)
-
-
-Open = Callable[..., Awaitable[Api]]
 
 
 @pytest.fixture
@@ -44,22 +41,36 @@ async def connect() -> AsyncIterator[Callable[..., Any]]:
         await channel.close()
 
 
+async def _over_socket(start: Any, connect: Any, folder: Path) -> Api:
+    path = folder / "admin.sock"
+    bench = await start(admin={"listen": [f"unix:{path}"]}, id="h1")
+    return Api(connect(f"unix:{path}"), bench)
+
+
+async def _over_tls(start: Any, connect: Any, certificates: Certificates) -> Api:
+    admin = {
+        "listen": ["127.0.0.1:0"],
+        "tls": {"cert": str(certificates.cert), "key": str(certificates.key)},
+        "client_ca": str(certificates.ca),
+        "clients": {"root": "admin"},
+    }
+    bench = await start(admin=admin, id="h1")
+    (address,) = bench.app.api.addresses
+    return Api(connect(address, certificates.credentials("root")), bench, "cert/root")
+
+
 @pytest.fixture
-async def opened(start: Any, connect: Any, folder: Path) -> Open:
-    """Start hubs with the API on a socket of their own."""
-
-    async def begin(**settings: Any) -> Api:
-        path = folder / f"{len(list(folder.iterdir()))}.sock"
-        bench = await start(admin={"listen": [f"unix:{path}"]}, id="h1", **settings)
-        return Api(connect(f"unix:{path}"), bench)
-
-    return begin
+async def local(start: Any, connect: Any, folder: Path) -> Api:
+    """A hub with the API on a socket."""
+    return await _over_socket(start, connect, folder)
 
 
-@pytest.fixture
-async def api(opened: Open) -> Api:
-    """One such hub."""
-    return await opened()
+@pytest.fixture(params=["socket", "mutual tls"])
+async def api(request: pytest.FixtureRequest, start: Any, connect: Any, folder: Path, tmp_path: Path) -> Api:
+    """A hub with the API on a socket, and one with an administrator's certificate on TCP: all has to work on both."""
+    if request.param == "socket":
+        return await _over_socket(start, connect, folder)
+    return await _over_tls(start, connect, Certificates(tmp_path))
 
 
 @pytest.fixture

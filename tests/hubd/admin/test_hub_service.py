@@ -44,7 +44,7 @@ async def test_drain_takes_every_session_out_of_service(api):
             assert await watch.read() is not grpc.aio.EOF
     assert found.value.code() is grpc.StatusCode.UNAVAILABLE
     events = [event for _, event in api.bench.hub.events.feed.kept()]
-    assert [(event.type, event.actor) for event in events][1] == ("hub.draining", "admin@unix")
+    assert [(event.type, event.actor) for event in events][1] == ("hub.draining", api.actor)
     faulty = pb.DrainHubRequest(exit=True, reason="a\nb")
     faulty.deadline.FromSeconds(-1)
     assert (await failure(api.hub.DrainHub(faulty))).fields == ["deadline", "reason", "exit"]

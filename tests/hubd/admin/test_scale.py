@@ -54,15 +54,16 @@ class Fleet:
 
 
 @pytest.fixture
-async def fleet(api):
-    made = Fleet(api.bench.hub)
+async def fleet(local):
+    made = Fleet(local.bench.hub)
     for _ in range(AGENTS):
         made.attach()
     yield made
     await made.close()
 
 
-async def test_pages_are_right_while_sessions_come_and_go(api, fleet):
+async def test_pages_are_right_while_sessions_come_and_go(local, fleet):
+    api = local
     live = api.bench.hub.roster.live
     stable = {f"sessions/{name}" for name in list(live)[::2]}
     listed: list[str] = []
@@ -139,7 +140,8 @@ async def watchers():
         await watcher.close()
 
 
-async def test_a_watch_sees_every_change_exactly_once(api, fleet, watchers):
+async def test_a_watch_sees_every_change_exactly_once(local, fleet, watchers):
+    api = local
     hub = api.bench.hub
     feed = hub.roster.feed
     first = Watcher(api)
@@ -181,7 +183,8 @@ async def test_a_watch_sees_every_change_exactly_once(api, fleet, watchers):
     assert first.rows == expected and second.rows == expected
 
 
-async def test_d9_a_client_that_does_not_read_costs_the_ring_and_no_more(api, fleet):
+async def test_d9_a_client_that_does_not_read_costs_the_ring_and_no_more(local, fleet):
+    api = local
     hub = api.bench.hub
     watch = api.sessions.WatchSessions(pb.WatchSessionsRequest())
     assert (await watch.read()).upsert.name
