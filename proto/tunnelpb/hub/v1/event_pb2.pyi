@@ -107,7 +107,9 @@ class WatchEventsRequest(_message.Message):
 
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
-        """Kept events not older than this; unset sends only new ones (with a resume token: all behind it)."""
+        """Kept events not older than this; unset sends only new ones (with a resume token: all behind it; with no_follow: all
+        kept).
+        """
 
     def __init__(
         self,

@@ -108,7 +108,8 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchSessions(self, request, context):
-        """Sends all sessions as upserts, then a bookmark with synced, then changes as they happen.
+        """Sends all sessions as upserts, then a bookmark with synced, then changes as they happen. A watch the hub ends is
+        UNAVAILABLE, with the token to go on with in the trailing metadata "resume-token".
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,7 +48,9 @@ class SessionServiceStub:
     UndrainSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.UndrainSessionRequest, _session_pb2.UndrainSessionResponse]
     """Takes back a drain. FAILED_PRECONDITION once the agent has been told to leave or the session is CLOSED."""
     WatchSessions: _grpc.UnaryStreamMultiCallable[_session_pb2.WatchSessionsRequest, _session_pb2.WatchSessionsResponse]
-    """Sends all sessions as upserts, then a bookmark with synced, then changes as they happen."""
+    """Sends all sessions as upserts, then a bookmark with synced, then changes as they happen. A watch the hub ends is
+    UNAVAILABLE, with the token to go on with in the trailing metadata "resume-token".
+    """
 
 @_typing.type_check_only
 class SessionServiceAsyncStub(SessionServiceStub):
@@ -68,7 +70,9 @@ class SessionServiceAsyncStub(SessionServiceStub):
     UndrainSession: _aio.UnaryUnaryMultiCallable[_session_pb2.UndrainSessionRequest, _session_pb2.UndrainSessionResponse]  # type: ignore[assignment]
     """Takes back a drain. FAILED_PRECONDITION once the agent has been told to leave or the session is CLOSED."""
     WatchSessions: _aio.UnaryStreamMultiCallable[_session_pb2.WatchSessionsRequest, _session_pb2.WatchSessionsResponse]  # type: ignore[assignment]
-    """Sends all sessions as upserts, then a bookmark with synced, then changes as they happen."""
+    """Sends all sessions as upserts, then a bookmark with synced, then changes as they happen. A watch the hub ends is
+    UNAVAILABLE, with the token to go on with in the trailing metadata "resume-token".
+    """
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Sessions: one carrier of one running agent each."""
@@ -121,6 +125,8 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.WatchSessionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_session_pb2.WatchSessionsResponse], _abc.AsyncIterator[_session_pb2.WatchSessionsResponse]]:
-        """Sends all sessions as upserts, then a bookmark with synced, then changes as they happen."""
+        """Sends all sessions as upserts, then a bookmark with synced, then changes as they happen. A watch the hub ends is
+        UNAVAILABLE, with the token to go on with in the trailing metadata "resume-token".
+        """
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -76,9 +76,9 @@ class Stats(_message.Message):
     agent: _builtins.str
     """"agents/{id}" the row belongs to, if any."""
     bytes_in: _builtins.int
-    """From agents, all bytes of streams."""
+    """From agents. Sessions count all bytes of their carrier, streams their own."""
     bytes_out: _builtins.int
-    """To agents."""
+    """To agents, counted the same."""
     streams_opened: _builtins.int
     streams_open: _builtins.int
     requests: _builtins.int
@@ -96,7 +96,7 @@ class Stats(_message.Message):
     def rtt(self) -> _duration_pb2.Duration: ...
     @_builtins.property
     def loop_lag(self) -> _duration_pb2.Duration:
-        """99th percentile of how late the hub's event loop was lately (hub row)."""
+        """99th percentile of how late the hub's event loop was in the last minute, to the grain of a histogram (hub row)."""
 
     def __init__(
         self,

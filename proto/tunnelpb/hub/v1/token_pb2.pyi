@@ -148,6 +148,7 @@ class CreateTokenRequest(_message.Message):
     """For JOIN; 0 means 1."""
     comment: _builtins.str
     request_id: _builtins.str
+    """Repeating a request with the same id makes no second token: ALREADY_EXISTS, since the secret is shown once only."""
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
         """Unset means 90 days (JOIN: one hour)."""
