@@ -194,6 +194,8 @@ async def run(
     logger.info("agentd %s starts", VERSION)
     app.start()
     await app.open_local()
+    for name in config.insecure:
+        logger.warning("--%s is set: what it protects from is open", name.replace("_", "-"))
     _announce(app)
     gc.collect()
     gc.freeze()

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
+from agentd import enrollcommand
 from agentd.config import AgentConfig
-from agentd.hubs import Hub, read_hubs
+from agentd.hubs import Hub, read_hubs, unprotected
 from agentd.services import own_services
 from carrier_api import Registry, client_context
 from tunnel import logs
@@ -37,14 +38,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(enrollcommand.enroll)
 
-_FLAG_NAMES = {
-    "remote.allow": "--allow",
-    "tls.ca_file": "--ca-file",
-    "tls.cert": "--client-cert",
-    "tls.key": "--client-key",
-    "tls.server_name": "--server-name",
+# Flags whose setting is not called as they are.
+_KEYS = {
+    "agent_id": "id",
+    "allow": "remote.allow",
+    "ca_file": "tls.ca_file",
+    "client_cert": "tls.cert",
+    "client_key": "tls.key",
+    "local_socket": "local.socket",
+    "server_name": "tls.server_name",
 }
+_FLAG_NAMES = {key: "--" + flag.replace("_", "-") for flag, key in _KEYS.items() if flag != "agent_id"}
 
 
 @app.command()
@@ -55,6 +61,7 @@ def version() -> None:
 
 @app.command()
 def run(
+    ctx: typer.Context,
     hub: Annotated[list[str] | None, typer.Option(help="URL of a hub, as ws://HOST:PORT. Repeatable.")] = None,
     agent_id: Annotated[str | None, typer.Option("--id", help="What to attach as.")] = None,
     target: Annotated[
@@ -78,29 +85,18 @@ def run(
     client_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
     server_name: Annotated[str | None, typer.Option(help="Name to check in the hub's certificate.")] = None,
     target_ca_file: Annotated[Path | None, typer.Option(help="Authorities to trust for https targets, PEM.")] = None,
+    insecure_plain_hub: Annotated[
+        bool, typer.Option("--insecure-plain-hub", help="Reach a hub on another machine without TLS.")
+    ] = False,
+    insecure_no_credentials: Annotated[
+        bool, typer.Option("--insecure-no-credentials", help="Attach elsewhere with no token or certificate.")
+    ] = False,
     log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
     """Connect to the hubs and serve until SIGTERM or SIGINT."""
-    flags: dict[str, object] = {
-        "hub": hub or None,
-        "id": agent_id,
-        "target": target or None,
-        **_exposed(expose or []),
-        "token_file": token_file,
-        "keep_host": keep_host or None,
-        "label": label or None,
-        "remote.allow": allow or None,
-        "state_dir": state_dir,
-        "local.socket": local_socket,
-        "tls.ca_file": ca_file,
-        "tls.cert": client_cert,
-        "tls.key": client_key,
-        "tls.server_name": server_name,
-        "target_ca_file": target_ca_file,
-        "log_format": log_format,
-        "log_level": log_level,
-    }
+    given = {name: value or None for name, value in ctx.params.items() if name not in ("config", "expose")}
+    flags = {_KEYS.get(name, name): value for name, value in given.items()} | _exposed(expose or [])
     registry = Registry.load()
     settings, hubs = _or_fail(lambda: read_settings(config, flags, registry))
     token = _token(settings)
@@ -142,6 +138,14 @@ def read_settings(file: Path | None, flags: dict[str, object], registry: Registr
     targets = [service.target for service in own_services(settings)]
     hubs, faults = read_hubs(
         settings.hub, settings.id, targets, registry, token=settings.token_file is not None, where=origin
+    )
+    faults += unprotected(
+        hubs,
+        token=settings.token_file is not None,
+        certificate=settings.tls.cert is not None,
+        plain=settings.insecure_plain_hub,
+        anonymous=settings.insecure_no_credentials,
+        where=origin,
     )
     faults += _tls_faults(settings)
     if faults:

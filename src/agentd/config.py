@@ -179,6 +179,10 @@ class AgentConfig(Section):
     token_file: str | None = None
     """File with the token, ``-`` for standard input. Read again for every attempt, so that it can be exchanged."""
     tls: Tls = Tls()
+    insecure_plain_hub: bool = False
+    """Reach hubs on other machines without TLS: requests and answers can be read on the way. A token is not sent so."""
+    insecure_no_credentials: bool = False
+    """Attach to hubs on other machines that ask for no token or certificate."""
     target_ca_file: Path | None = None
     """Authorities to trust for ``https://`` targets instead of the system's."""
     log_format: Literal["text", "json"] = "text"
@@ -214,6 +218,11 @@ class AgentConfig(Section):
         for tcp in (False, True):
             allow_list(targets, tcp=tcp)
         return value
+
+    @property
+    def insecure(self) -> list[str]:
+        """Flags in use that take protection away; told at every start."""
+        return [name for name in ("insecure_plain_hub", "insecure_no_credentials") if getattr(self, name)]
 
     @property
     def hub_tls(self) -> TlsOptions:

@@ -78,6 +78,35 @@ def read_hubs(
     return hubs, faults
 
 
+def unprotected(
+    hubs: Iterable[Hub], *, token: bool, certificate: bool, plain: bool, anonymous: bool, where: str = "--hub"
+) -> list[Fault]:
+    """Hubs on other machines that the agent would trust, or that would trust it, for nothing.
+
+    Args:
+        hubs: from `read_hubs`.
+        token: there is one; that it goes over no plain line is `read_hubs`' concern.
+        certificate: the agent has one of its own.
+        plain: lines that can be read on the way are wanted.
+        anonymous: hubs that ask for nothing are wanted.
+        where: named in the faults.
+    """
+    faults = []
+    for hub in hubs:
+        if hub.address.local:
+            continue
+        if not (hub.address.secure or plain or token):
+            text = f"{hub.place} is on another machine and not encrypted: use wss:// or tls://, or say --insecure-plain-hub"
+            faults.append(Fault(where, "", text))
+        if not (token or certificate or anonymous):
+            text = (
+                f"nothing proves to {hub.place} who this agent is: give --token-file or --client-cert, "
+                "or say --insecure-no-credentials"
+            )
+            faults.append(Fault(where, "", text))
+    return faults
+
+
 def _agent_id(address: CarrierAddress, given: str | None) -> str:
     _, found, last = address.path.rpartition(ATTACH_PREFIX)
     if not found or not last or "/" in last:

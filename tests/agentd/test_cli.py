@@ -145,8 +145,13 @@ async def test_all_faults_of_the_settings_at_once(agentd, tmp_path):
     [
         (["--id", "a"], "no hub to connect to: give one with --hub ws://HOST:PORT"),
         (["--hub", "ws://h:1"], "ws://h:1 names no agent: give --id NAME"),
-        (["--hub", "wss://h:1", "--id", "a", "--ca-file", "none.pem"], "cannot use CA file none.pem"),
-        (["--hub", "wss://h:1", "--id", "a", "--target-ca-file", "none.pem"], "--target-ca-file: cannot use CA file"),
+        (["--hub", "wss://127.0.0.1:1", "--id", "a", "--ca-file", "none.pem"], "cannot use CA file none.pem"),
+        (
+            ["--hub", "wss://127.0.0.1:1", "--id", "a", "--target-ca-file", "none.pem"],
+            "--target-ca-file: cannot use CA",
+        ),
+        (["--hub", "wss://h:1", "--id", "a"], "give --token-file or --client-cert, or say --insecure-no-credentials"),
+        (["--hub", "ws://h:1", "--id", "a", "--insecure-no-credentials"], "or say --insecure-plain-hub"),
         (["--hub", "ws://h:1", "--id", "a", "--token-file", "t"], "no token is sent to ws://h:1"),
     ],
 )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.hubs import read_hubs
+from agentd.hubs import read_hubs, unprotected
 from carrier_api import Registry
 from tunnel.targets import parse_target
 
@@ -65,3 +65,26 @@ def test_f2_tokens_take_an_encrypted_or_local_carrier(registry):
     assert [str(fault) for fault in faults] == [
         "--token-file: no token is sent to ws://h:1, which is not encrypted: use wss:// or tls://"
     ]
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "missing"),
+    [
+        ("ws://127.0.0.1:1", {}, []),
+        ("wss://hub.example", {}, ["--insecure-no-credentials"]),
+        ("wss://hub.example", {"token": True}, []),
+        ("wss://hub.example", {"certificate": True}, []),
+        ("wss://hub.example", {"anonymous": True}, []),
+        ("ws://hub.example", {}, ["--insecure-plain-hub", "--insecure-no-credentials"]),
+        ("ws://hub.example", {"certificate": True}, ["--insecure-plain-hub"]),
+        ("ws://hub.example", {"plain": True, "anonymous": True}, []),
+    ],
+)
+def test_f6_other_machines_are_reached_with_protection_or_a_flag_that_says_not(registry, url, given, missing):
+    hubs, faults = read_hubs([url], "demo", (), registry)
+    assert not faults
+    settings = {"token": False, "certificate": False, "plain": False, "anonymous": False} | given
+    found = unprotected(hubs, **settings)
+    assert [
+        flag for flag in ("--insecure-plain-hub", "--insecure-no-credentials") if any(flag in str(f) for f in found)
+    ] == missing
