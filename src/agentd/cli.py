@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
-from agentd import enrollcommand
+from agentd import commands, configcommands, enrollcommand
 from agentd.config import AgentConfig
 from agentd.hubs import Hub, read_hubs, unprotected
 from agentd.services import own_services
@@ -51,6 +51,10 @@ _KEYS = {
     "server_name": "tls.server_name",
 }
 _FLAG_NAMES = {key: "--" + flag.replace("_", "-") for flag, key in _KEYS.items() if flag != "agent_id"}
+
+app.add_typer(configcommands.app)
+app.add_typer(configcommands.plugins)
+commands.register(app)
 
 
 @app.command()

@@ -89,6 +89,15 @@ class Service(Section):
     health: Health | None = None
     """Looked after if given, also by an empty table."""
 
+    @field_validator("target")
+    @classmethod
+    def _target(cls, value: str) -> str:
+        try:
+            service_target("x", value)
+        except ValueError as exc:
+            raise ValueError(str(exc).replace("x=", "", 1)) from None
+        return value
+
 
 class Remote(Section):
     """What the hub may change."""

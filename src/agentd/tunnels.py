@@ -1,8 +1,8 @@
 """CONNECT on a stream: a connection to a listed ``tcp://`` target, joined to the stream once it stands.
 
-The hub sends ``CONNECT service HTTP/1.1`` with the service, or its host and port, in ``X-Proxy-Host``; without that field
-the authority is looked up, and what is not listed means the agent's first TCP target. Nothing but TCP targets is ever
-connected to, so a CONNECT reaches no more than the owner of the agent has named.
+The hub sends ``CONNECT service HTTP/1.1`` with the service, or its host and port, in ``X-Proxy-Host`` as well; ``CONNECT
+default`` without that field means the agent's first TCP target. Nothing but TCP targets is ever connected to, so a
+CONNECT reaches no more than the owner of the agent has named.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from yamux import StreamTransport
 
 METHOD = b"CONNECT "
+DEFAULT = b"default"
+"""What a CONNECT asks for that names no service."""
 # The hub writes a few hundred bytes.
 LIMITS = Limits(target=1024, line=4 * 1024, head=16 * 1024, fields=64)
 
@@ -161,7 +163,7 @@ class Opening(asyncio.Protocol):
         server = self._server
         if asked is not None:
             return server.find_tunnel(asked[0])
-        return server.find_tunnel(authority) or server.default_tunnel
+        return server.find_tunnel(authority) or (server.default_tunnel if authority == DEFAULT else None)
 
     # -- the connection ----------------------------------------------------------------------------------------------
 

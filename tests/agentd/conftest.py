@@ -33,7 +33,7 @@ from yamux.testing import CLEAN, Link, MemoryPair, Recorder, memory_pair
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Every test runs on both loops, but for those of the command, which brings its own, and those of gRPC, which shares
     one queue of events between all loops of a process and so does not like to see several of them."""
-    if item.path.name == "test_cli.py":
+    if item.path.name in ("test_cli.py", "test_commands.py"):
         return {"asyncio": asyncio.new_event_loop}
     if item.path.name in ("test_agent.py", "test_control.py", "test_local.py"):
         return {"uvloop": uvloop.new_event_loop}

@@ -83,6 +83,7 @@ async def test_a_method_that_begins_alike_is_an_ordinary_request(rig):
         b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\nX-Proxy-Host: 127.0.0.1:1\r\n\r\n",
         b"CONNECT 10.0.0.1:22 HTTP/1.1\r\nHost: x\r\nX-Proxy-Host: 10.0.0.1:22\r\n\r\n",
         b"CONNECT localhost:22 HTTP/1.1\r\nHost: x\r\nX-Proxy-Host: localhost:22\r\n\r\n",
+        b"CONNECT hss HTTP/1.1\r\nHost: hss\r\n\r\n",
     ],
 )
 async def test_only_listed_tcp_targets(rig, head):
