@@ -2,7 +2,7 @@
 # the first command makes .venv from the pinned, hashed requirements.
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test interop soak bench bench-peers bench-yamux audit sbom dist lint format gen lock clean
+.PHONY: help install demo test interop fuzz soak bench bench-peers bench-yamux audit sbom dist lint format gen lock clean
 
 PY := .venv/bin/python
 unexport PYTHONPATH PYTHONHOME
@@ -33,6 +33,9 @@ test: install ## the tests: no network but loopback once the Go programs are bui
 
 interop: install ## against other implementations: the yamux reference frame by frame, nginx, wrk and friends
 	@$(PY) -m tools.interop
+
+fuzz: install ## fuzz the yamux core; FUZZ_SECONDS=60 for each of the two targets
+	@$(PY) -m conformance.fuzz --seconds $(or $(FUZZ_SECONDS),60)
 
 soak: install ## the long tests (tests/soak)
 	@$(PY) -m tools.soak

@@ -146,6 +146,21 @@ Run: `make interop`, or `python -m pytest conformance/scenarios` for these alone
 
 
 _TAIL = """
+## Floods
+
+The nine floods of s58, from a peer that reads our answers and from one that does not, cost 0.9 MB at most until the
+session ends (all that Python allocates, the flooding peer in the same process included; the test's limit is 4 MiB); the
+session ends with GoAway(1) and the reason `flood_detected`, or `protocol_error` for data on streams that do not exist.
+
+Pings are a flood when they come beside others that wait for their pong, above 1,000 a second. A peer that waits for each
+pong may ping as fast as the pongs come: it holds no memory of ours, each ping costs it as much as us, and a benchmark of
+the round trip does just that.
+
+## Fuzzing
+
+`make fuzz` searches for inputs that make the core raise anything, pass one of its bounds, or behave differently when the
+same bytes are cut in another way: 60 s for each of two targets, 10 s in the gate, from the exchanges recorded with the
+reference. [trace.md](trace.md) shows how to read an exchange.
 ## Peers by other authors
 
 `conformance/peers` holds live sessions, in both roles, with libp2p's go-yamux v5.1.0; with `YAMUX_PEERS=go,rust,js` (needs

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -129,3 +131,27 @@ def test_the_command_line_shows_a_capture_from_standard_input() -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "<stdin>: line 1: expected 'SECONDS > HEX' or 'SECONDS < HEX'\n"
+
+
+PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "trace.md"
+LINE = re.compile(r"^ +([\d.]+) ([<>]) (\S+)((?: \S+)*?) stream=(\d+) length=(\d+)", re.MULTILINE)
+NAMES = {"DATA": DATA, "WINDOW_UPDATE": WINDOW_UPDATE, "PING": PING, "GO_AWAY": GO_AWAY}
+FLAGS = {"SYN": SYN, "ACK": ACK, "FIN": FIN, "RST": RST}
+
+
+def test_the_page_shows_what_the_tracer_says_of_its_frames() -> None:
+    good, bad = PAGE.read_text("utf-8").split("## A session that does not")
+    for text, faulty in ((good, False), (bad, True)):
+        shown = [line for line in text.splitlines() if LINE.match(line)]
+        assert len(shown) >= 10
+        tracer = Tracer()
+        said = []
+        for line in shown:
+            at, direction, kind, flags, stream, length = LINE.match(line).groups()  # type: ignore[union-attr]
+            number = NAMES[kind] if kind in NAMES else int(kind.removeprefix("type="), 16)
+            bits = sum(FLAGS[name] if name in FLAGS else int(name.removeprefix("flags="), 16) for name in flags.split())
+            body = bytes(int(length)) if number == DATA else b""
+            raw = pack(number, bits, int(stream), int(length)) + body
+            said += [str(frame) for frame in tracer.feed(float(at), direction, raw)]
+        assert said == shown
+        assert any("!!" in line for line in said) == faulty

@@ -1,0 +1,1 @@
+"""Fuzzing of the yamux core: make fuzz."""
