@@ -13,8 +13,6 @@ import contextlib
 import sys
 from pathlib import Path
 
-import grpc
-
 from tunnelpb.agent.v1.config_pb2 import AgentConfig
 from tunnelpb.client import Hub, HubError, Retry, Tls, connect
 from tunnelpb.hub.v1.agent_config_pb2 import GetAgentConfigRequest, UpdateAgentConfigRequest
@@ -23,14 +21,14 @@ from tunnelpb.hub.v1.session_pb2 import Session
 
 async def push(hub: Hub, agent: str, config: AgentConfig) -> str:
     """Store a configuration for an agent that has none. Returns what happened."""
-    try:
-        found = await hub.agent_configs.GetAgentConfig(GetAgentConfigRequest(agent=agent))
+    found = await hub.agent_configs.GetAgentConfig(GetAgentConfigRequest(agent=agent))
+    if found.config.version:
         return f"{agent} has version {found.config.version}"
-    except HubError as error:
-        if error.status is not grpc.StatusCode.NOT_FOUND:
-            raise
     try:
-        request = UpdateAgentConfigRequest(agent=agent, config=config, comment="pushed by an example")
+        # The etag keeps us from writing over what somebody else stores at the same moment.
+        request = UpdateAgentConfigRequest(
+            agent=agent, config=config, etag=found.config.etag, comment="pushed by an example"
+        )
         stored = await hub.agent_configs.UpdateAgentConfig(request)
     except HubError as error:
         # Every bad field is named at once.

@@ -111,7 +111,6 @@ _HINTS_BY_REASON = {
     "AGENT_NOT_FOUND": "tunnelctl agents list shows the agents there are",
     "ROUTE_NOT_FOUND": "tunnelctl routes list shows the routes there are",
     "TOKEN_NOT_FOUND": "tunnelctl tokens list shows the tokens there are",
-    "CONFIG_NOT_FOUND": "tunnelctl agents config set AGENT -f FILE gives it one",
 }
 
 

@@ -54,7 +54,9 @@ def environment(folder: Path, extra: Sequence[Path] = ()) -> dict[str, str]:
         paths.append(str(_entry_points(folder)))
     paths += [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HUBD_", "AGENTD_"))}
-    return kept | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    # What agents keep must not meet an agent of the same name in another test.
+    state = {"AGENTD_STATE_DIR": str(folder / "state")}
+    return kept | state | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
 def _entry_points(folder: Path) -> Path:

@@ -7,12 +7,13 @@ import io
 import json
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.system.harness import System, environment, wait_until
+from tests.system.harness import System, environment, free_port, wait_until
 
 from tunnelctl import cli, locate
 
@@ -52,7 +53,9 @@ def ctl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ctl]:
         address = f"unix://{short}/t/admin.sock"
         system.start_hub("--admin", address)
         for name in ("berlin", "paris"):
-            system.start_agent(name, "http://127.0.0.1:9", arguments=("--label", f"city={name}"))
+            # Berlin's owner lets the hub set one of its services, that of Paris lets it set none.
+            allowed = ("--allow", "web") if name == "berlin" else ()
+            system.start_agent(name, "http://127.0.0.1:9", arguments=("--label", f"city={name}", *allowed))
         yield Ctl(address, system)
 
 
@@ -143,6 +146,56 @@ def test_an_agent_that_is_denied(ctl: Ctl) -> None:
     assert sessions(ctl, "rome") == []
     assert ctl("agents", "allow", "rome") == "allowed agents/rome\n"
     assert ctl("agents", "delete", "rome").startswith("deleted agents/rome: ")
+
+
+def test_a_configuration_is_applied_refused_and_rolled_back(ctl: Ctl, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[[services]]\nname = "web"\ntarget = "http://127.0.0.1:8001"\n')
+    out, err = ctl.run("agents", "config", "set", "berlin", "-f", str(file), "--comment", "first")
+    assert (out, err) == ("stored version 1\n", "applied by 1 session\n")
+    assert file.read_text().strip() in ctl("agents", "config", "get", "berlin")
+    file.write_text('[[services]]\nname = "db"\ntarget = "tcp://127.0.0.1:5432"\n')
+    error, hint = ctl.error("agents", "config", "set", "berlin", "-f", str(file), code=6)[:2]
+    assert "refused it: " in error
+    assert "rollback" in hint
+    newest, first = ctl.json("agents", "config", "history", "berlin")
+    assert (newest["version"], first["last_error"]) == (2, "")
+    assert newest["last_error"]
+    out, err = ctl.run("agents", "config", "rollback", "berlin")
+    assert (out, err) == ("stored version 3, which is version 1 again\n", "applied by 1 session\n")
+    assert "refused it: " in ctl.error("agents", "config", "set", "paris", "-f", str(file), code=6)[0]
+    file.write_text('[[services]]\nname = "a b"\ntarget = "nothing"\n[[services]]\nname = "c"\ntarget = "x://y"\n')
+    faults = ctl.error("agents", "config", "set", "berlin", "-f", str(file), code=78)
+    assert len(faults) >= 3
+    assert all(line.startswith(f"error: {file}: services[") for line in faults)
+
+
+def test_routes(ctl: Ctl) -> None:
+    port = free_port()
+    created = ctl("routes", "create", "app", "--host", "app.example.com", "--agent", "berlin", "--service", "web")
+    assert created == "created routes/app\n"
+    ctl("routes", "create", "ssh", "--tcp-port", str(port), "--agent", "paris")
+    assert [row["name"] for row in ctl.json("routes", "list")] == ["routes/app", "routes/ssh"]
+    assert "-> agent berlin service web /x " in ctl("routes", "test", "http://app.example.com/x")
+    assert "-> agent paris" in ctl("routes", "test", f"tcp://:{port}")
+    assert ctl("routes", "test", "http://nobody.example.com/", code=3).startswith("nobody: ")
+    error = ctl.error("routes", "create", "--host", "app.example.com", "--agent", "paris", code=6)[0]
+    assert error.endswith("(ROUTE_HOST_TAKEN)")
+    assert ctl("routes", "delete", "app", "ssh", "--yes") == "deleted routes/app\ndeleted routes/ssh\n"
+
+
+def test_the_hub_is_told(ctl: Ctl) -> None:
+    assert ctl("hub", "reload").startswith("applied: ")
+    assert ctl("hub", "log-level", "debug", "--for", "1s").startswith("log level debug, info again at ")
+
+
+def test_a_bundle_for_whoever_is_to_help(ctl: Ctl, tmp_path: Path) -> None:
+    file = tmp_path / "bundle.tar"
+    ctl("diagnose", "-o", str(file), "--agent", "paris")
+    with tarfile.open(file) as bundle:
+        names = {Path(name).name for name in bundle.getnames()}
+    assert {"hub.json", "sessions.json", "config.json", "events.json"} <= names
+    assert "errors.json" not in names
 
 
 def test_status_is_one_screen(ctl: Ctl) -> None:

@@ -88,6 +88,7 @@ class FakeHub:
         self.calls: list[tuple[str, dict[str, str]]] = []
         self.requests: list[object] = []
         self.token = ""
+        self.forbidden: set[str] = set()
         self.boot = "b1"
         self.unreachable: list[str] = []
         self.sessions: dict[str, Session] = {}
@@ -98,6 +99,8 @@ class FakeHub:
         self.changes: list[tuple[str, Session]] = []
         self.events: list[event_pb2.Event] = []
         self.drains_end = True
+        self.refusal = ""
+        self.answers = True
         self.epoch = 0
         self.numbers = itertools.count(1)
         self.stats_rounds: list[list[stats_pb2.Stats]] = []
@@ -212,10 +215,13 @@ class _Watchman(grpc.ServerInterceptor):
         metadata = dict(details.invocation_metadata)
         self.hub.calls.append((details.method.rpartition("/")[2], metadata))
         handler = continuation(details)
-        if not self.hub.token or metadata.get("authorization") == f"Bearer {self.hub.token}":
+        forbidden = details.method.rpartition("/")[2] in self.hub.forbidden
+        if not forbidden and self.hub.token in ("", metadata.get("authorization", "").removeprefix("Bearer ")):
             return handler
 
         def refuse(request, context):
+            if forbidden:
+                fail(context, Code.PERMISSION_DENIED, "ROLE_REQUIRED", "this needs admin")
             fail(context, Code.UNAUTHENTICATED, "TOKEN_INVALID", "the token is not known")
 
         make = grpc.unary_stream_rpc_method_handler if handler.response_streaming else (
@@ -389,15 +395,21 @@ class _Configs(_Service, agent_config_pb2_grpc.AgentConfigServiceServicer):
     def kept(self, agent: str, context) -> list[agent_config_pb2.AgentConfigVersion]:
         kept = self.hub.configs.setdefault(agent, [])
         if not kept:
-            fail(context, Code.NOT_FOUND, "CONFIG_NOT_FOUND", f"{agent} has no configuration", {"name": agent})
+            fail(context, Code.FAILED_PRECONDITION, "NO_EARLIER_CONFIG", f"{agent} has no version before 0")
         return kept
 
     def GetAgentConfig(self, request, context):
-        answer = agent_config_pb2.GetAgentConfigResponse(config=self.kept(request.agent, context)[-1])
+        none = agent_config_pb2.AgentConfigVersion(name=f"{request.agent}/configs/0", etag="e0")
+        kept = self.hub.configs.get(request.agent) or [none]
+        answer = agent_config_pb2.GetAgentConfigResponse(config=kept[-1])
         for session in self.hub.live():
             if session.agent == request.agent:
                 version = answer.config.version
-                answer.status.add(session=session.name, desired_version=version, applied_version=version)
+                status = answer.status.add(session=session.name, desired_version=version)
+                if self.hub.refusal:
+                    status.last_error = self.hub.refusal
+                elif self.hub.answers:
+                    status.applied_version = version
         return answer
 
     def store(self, agent: str, config: config_pb2.AgentConfig, **more) -> agent_config_pb2.AgentConfigVersion:
@@ -413,7 +425,7 @@ class _Configs(_Service, agent_config_pb2_grpc.AgentConfigServiceServicer):
     def UpdateAgentConfig(self, request, context):
         self.hub.requests.append(request)
         kept = self.hub.configs.get(request.agent, [])
-        if request.etag and (not kept or kept[-1].etag != request.etag):
+        if request.etag and request.etag != (kept[-1].etag if kept else "e0"):
             fail(context, Code.ABORTED, "ETAG_MISMATCH", "the configuration changed meanwhile")
         faults = self.faults(request.config)
         if faults:

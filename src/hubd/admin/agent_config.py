@@ -107,10 +107,12 @@ def _message(record: ConfigRecord) -> pb.AgentConfigVersion:
 
 
 def _status(link: Link, desired: int) -> pb.AgentConfigStatus:
+    # Why an older version was refused says nothing of the one that is wanted now.
+    old = link.refused not in (0, desired)
     return pb.AgentConfigStatus(
         session=f"sessions/{link.entry.id}",
         desired_version=desired,
         applied_version=link.applied,
-        last_error=link.last_error,
+        last_error="" if old else link.last_error,
         answer_time=stamp(link.answered),
     )

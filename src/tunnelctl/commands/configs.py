@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
-from typing import TYPE_CHECKING, Annotated
+import time
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
     from tunnelpb.hub.v1 import agent_config_pb2
 
 Comment = Annotated[str, typer.Option(help="Kept with the version.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until the agent's sessions have answered.")]
+
+# Agents answer a push within a second or two; one that has not by then is told of, and may do so later.
+_ANSWERS = 10.0
+_POLL = 0.1
 
 _HEADING = "# Configuration of {}, version {}. It is pushed when the editor ends; unchanged, nothing happens.\n"
 
@@ -35,6 +42,13 @@ async def get(
     async with run.hub() as hub:
         request = agent_config_pb2.GetAgentConfigRequest(agent=names.agent(agent), version=version)
         answer = await hub.agent_configs.GetAgentConfig(request)
+    if answer.config.version == 0:
+        raise Problem(
+            f"{request.agent} has no configuration of the hub's, and runs its own file",
+            hint=f"tunnelctl agents config set {agent} -f FILE gives it one",
+            code=Code.NOT_FOUND,
+            reason="CONFIG_NOT_FOUND",
+        )
     found = rows.config_version(answer.config)
     status = [rows.config_status(row) for row in answer.status]
     if not run.output.for_people:
@@ -55,6 +69,7 @@ async def set_(
     comment: Comment = "",
     etag: Annotated[str, typer.Option(help="Only if the present version has this etag.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check it.")] = False,
+    wait: Wait = True,
 ) -> None:
     """Store a configuration and push it to the agent."""
     from tunnelctl import configfile
@@ -66,24 +81,18 @@ async def set_(
             run.note(f"{file} is good; nothing was changed")
             return
         stored = await _store(hub, agent, config, comment=comment, etag=etag, file=file)
-    _say(run, stored)
+        await _answered(run, hub, agent, stored, wait=wait)
 
 
-async def edit(run: Run, agent: AgentArgument, comment: Comment = "") -> None:
+async def edit(run: Run, agent: AgentArgument, comment: Comment = "", wait: Wait = True) -> None:
     """Change an agent's configuration in $EDITOR."""
     from tunnelctl import configfile
-    from tunnelpb.client import HubError
     from tunnelpb.hub.v1 import agent_config_pb2
 
     name = names.agent(agent)
     async with run.hub() as hub:
-        try:
-            request = agent_config_pb2.GetAgentConfigRequest(agent=name)
-            present = (await hub.agent_configs.GetAgentConfig(request)).config
-        except HubError as error:
-            if error.status.name != "NOT_FOUND" or error.reason == "AGENT_NOT_FOUND":
-                raise
-            present = agent_config_pb2.AgentConfigVersion()
+        request = agent_config_pb2.GetAgentConfigRequest(agent=name)
+        present = (await hub.agent_configs.GetAgentConfig(request)).config
     row = rows.config_version(present)
     heading = _HEADING.format(name, present.version)
     changed = configfile.edit(heading + configfile.to_toml(row["config"]), run.environ)
@@ -101,7 +110,8 @@ async def edit(run: Run, agent: AgentArgument, comment: Comment = "") -> None:
         problem.hint = f"your text is in {kept.name}: mend it, then tunnelctl agents config set {agent} -f {kept.name}"
         raise
     os.unlink(kept.name)
-    _say(run, stored)
+    async with run.hub() as hub:
+        await _answered(run, hub, agent, stored, wait=wait)
 
 
 async def history(run: Run, agent: AgentArgument) -> None:
@@ -117,6 +127,7 @@ async def rollback(
     agent: AgentArgument,
     version: Annotated[int, typer.Option(min=0, help="Which one; else the one before.")] = 0,
     comment: Comment = "",
+    wait: Wait = True,
 ) -> None:
     """Store an old version again and push it."""
     from tunnelpb.hub.v1 import agent_config_pb2
@@ -126,7 +137,7 @@ async def rollback(
             agent=names.agent(agent), version=version, comment=comment
         )
         stored = (await hub.agent_configs.RollbackAgentConfig(request)).config
-    _say(run, stored)
+        await _answered(run, hub, agent, stored, wait=wait)
 
 
 async def _store(
@@ -160,14 +171,48 @@ def _bad(file: str, faults: list[tuple[str, str]]) -> Problem:
     return Problem(*lines, code=Code.CONFIG, status="INVALID_ARGUMENT", reason="FIELD_INVALID", fields=faults)
 
 
-def _say(run: Run, stored: agent_config_pb2.AgentConfigVersion) -> None:
+async def _answered(run: Run, hub: Hub, agent: str, stored: agent_config_pb2.AgentConfigVersion, *, wait: bool) -> None:
+    """Say what was stored, and what the agent's sessions made of it. Raises Problem if one refused it."""
     row = rows.config_version(stored)
     if run.output.for_people:
         again = f", which is version {row['rollback_of']} again" if row["rollback_of"] else ""
-        print(f"stored version {row['version']}{again}")
-        run.note("tunnelctl agents config get shows which sessions have applied it")
+        print(f"stored version {row['version']}{again}", flush=True)
     else:
         run.show_one("config_version", row)
+    if not wait:
+        return
+    status = await _status(hub, agent, stored.version)
+    refused = [one for one in status if one["last_error"] and one["desired_version"] == stored.version]
+    if refused:
+        raise Problem(
+            *(f"{one['session']} refused it: {one['last_error']}" for one in refused),
+            hint=f"the agent keeps what it ran before; tunnelctl agents config rollback {agent} takes this back",
+            code=Code.CONFLICT,
+            reason="CONFIG_REFUSED",
+        )
+    silent = [one["session"] for one in status if one["applied_version"] != stored.version]
+    if silent:
+        run.note(f"not answered yet: {', '.join(silent)}")
+    elif status:
+        run.note(f"applied by {names.counted(status, 'session')}")
+    else:
+        run.note("the agent is away; it gets this version when it comes")
+
+
+async def _status(hub: Hub, agent: str, version: int) -> list[dict[str, Any]]:
+    """Return how far the sessions are, once all have answered or the time is up."""
+    from tunnelpb.hub.v1 import agent_config_pb2
+
+    request = agent_config_pb2.GetAgentConfigRequest(agent=names.agent(agent))
+    end = time.monotonic() + _ANSWERS
+    while True:
+        status = [rows.config_status(row) for row in (await hub.agent_configs.GetAgentConfig(request)).status]
+        if time.monotonic() > end or all(
+            one["applied_version"] == version or (one["last_error"] and one["desired_version"] == version)
+            for one in status
+        ):
+            return status
+        await asyncio.sleep(_POLL)
 
 
 def add_to(agents: typer.Typer) -> None:

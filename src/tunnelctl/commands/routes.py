@@ -114,10 +114,9 @@ async def test(
 
 
 def _told(row: dict[str, Any]) -> str:
-    by = f'matched route "{row["route"].partition("/")[2]}" ({row["reason"]})' if row["route"] else row["reason"]
     service = f" service {row['service']}" if row["service"] else ""
     agent = row["agent"].partition("/")[2]
-    return f"{by} -> agent {agent}{service} {row['path']}   {plural(row['sessions'], 'session')} in service".rstrip()
+    return f"{row['reason']} -> agent {agent}{service} {row['path']}   {plural(row['sessions'], 'session')} in service".rstrip()
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import grpc
 import grpc.aio
 import pytest
 from tests.hubd.conftest import until
 from tests.hubd.control.conftest import services
 
+from hubd.admin import agent_config
 from hubd.admin.errors import STATUS_KEY
 from tunnelpb.hub.v1 import agent_config_pb2 as pb
 from tunnelpb.hub.v1.agent_config_pb2_grpc import AgentConfigServiceStub
@@ -42,6 +45,14 @@ async def test_from_update_to_rollback(api, stub, control):
     await until(lambda: link.applied == 3)
     old = await stub.GetAgentConfig(pb.GetAgentConfigRequest(agent="agents/demo", version=1))
     assert old.config.config == services(web="http://h:1")
+
+
+@pytest.mark.parametrize(("refused", "told"), [(0, "no answer"), (3, "no answer"), (2, "")])
+def test_why_an_older_version_was_refused_is_not_told_of_a_newer_one(refused, told):
+    entry = SimpleNamespace(id="s1")
+    link = SimpleNamespace(entry=entry, applied=1, refused=refused, last_error="no answer", answered=None)
+    status = agent_config._status(link, 3)
+    assert (status.session, status.desired_version, status.last_error) == ("sessions/s1", 3, told)
 
 
 async def test_history_by_pages(api, stub):

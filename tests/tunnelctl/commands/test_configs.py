@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tunnelctl.commands import configs
+
 GOOD = """\
 log_level = "debug"
 [labels]
@@ -33,7 +35,7 @@ def agent(fake):
 
 def test_set_and_get_are_each_others_reverse(ctl, fake, file):
     done = ctl("agents", "config", "set", "berlin", "-f", str(file), "--comment", "first")
-    assert done.out == "stored version 1\n"
+    assert (done.out, done.err) == ("stored version 1\n", "applied by 1 session\n")
     done = ctl("agents", "config", "get", "berlin")
     assert done.lines[0] == "# agents/berlin/configs/1 by admin@unix: first"
     assert done.err.splitlines()[1].split()[:3] == ["s1", "1", "1"]
@@ -76,6 +78,23 @@ def test_dry_run_only_checks(ctl, fake, file):
     assert fake.configs == {}
 
 
+def test_what_the_agent_refuses_is_an_error(ctl, fake, file):
+    fake.refusal = "its setting remote.allow is empty"
+    done = ctl("agents", "config", "set", "berlin", "-f", str(file), code=6)
+    assert done.out == "stored version 1\n"
+    assert done.err.splitlines()[0] == "error: sessions/s1 refused it: its setting remote.allow is empty"
+    assert "agents config rollback berlin" in done.err.splitlines()[1]
+    assert ctl("agents", "config", "set", "berlin", "-f", str(file), "--no-wait").err == ""
+    assert ctl("agents", "config", "rollback", "berlin", "-o", "json", code=6).error["reason"] == "CONFIG_REFUSED"
+
+
+def test_an_agent_that_is_silent_or_away(ctl, fake, file, monkeypatch):
+    monkeypatch.setattr(configs, "_ANSWERS", 0.0)
+    fake.answers = False
+    assert ctl("agents", "config", "set", "berlin", "-f", str(file)).err == "not answered yet: sessions/s1\n"
+    assert "the agent is away" in ctl("agents", "config", "set", "paris", "-f", str(file)).err
+
+
 def test_a_stale_etag_loses(ctl, file):
     ctl("agents", "config", "set", "berlin", "-f", str(file))
     done = ctl("agents", "config", "set", "berlin", "-f", str(file), "--etag", "old", code=6)
@@ -94,7 +113,10 @@ def test_history_and_rollback(ctl, file):
 
 def test_none_yet(ctl):
     done = ctl("agents", "config", "get", "berlin", code=3)
-    assert done.err.splitlines()[1] == "hint: tunnelctl agents config set AGENT -f FILE gives it one"
+    assert done.err.splitlines() == [
+        "error: agents/berlin has no configuration of the hub's, and runs its own file",
+        "hint: tunnelctl agents config set berlin -f FILE gives it one",
+    ]
 
 
 def editor(home, monkeypatch, code):
@@ -123,4 +145,4 @@ def test_edit_begins_with_nothing_and_keeps_what_is_wrong(ctl, fake, home, monke
     assert ctl("agents", "config", "edit", "berlin", code=78).err.startswith("error: /nowhere/editor: No such file")
     editor(home, monkeypatch, "sys.exit(3)")
     assert "ended with code 3" in ctl("agents", "config", "edit", "berlin", code=1).err
-    assert fake.configs == {"agents/berlin": []}
+    assert fake.configs == {}

@@ -29,11 +29,12 @@ def test_of_one_agent_and_with_what_failed(ctl, fake, home, monkeypatch):
     fake.add_session("s1")
     fake.add_session("s2", agent="paris")
     file = home / "bundle.tar"
+    fake.forbidden = {"GetEffectiveConfig"}
     done = ctl("diagnose", "--out", str(file), "--agent", "paris", code=7)
     found = contents(file)
     assert [row["name"] for row in found["sessions.json"]] == ["sessions/s2"]
-    assert found["errors.json"] == {"config.json": "agents/paris has no configuration (CONFIG_NOT_FOUND)"}
-    assert "missing config.json" in done.err
+    assert found["errors.json"] == {"settings.json": "this needs admin (ROLE_REQUIRED)"}
+    assert "missing settings.json" in done.err
 
 
 def test_nobody_there_is_an_error_and_no_bundle(alone, home):

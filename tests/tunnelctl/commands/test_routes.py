@@ -45,7 +45,7 @@ def test_a_host_that_is_taken_names_the_holder(ctl):
 def test_test_says_who_and_why(ctl):
     ctl("routes", "create", "app", "--host", "app.example.com", "--agent", "berlin", "--service", "web")
     assert ctl("routes", "test", "https://app.example.com/api").out == (
-        'matched route "app" (host app.example.com) -> agent berlin service web /api   2 sessions in service\n'
+        "host app.example.com -> agent berlin service web /api   2 sessions in service\n"
     )
     assert ctl("routes", "test", "https://other.example.com/", code=3).out == "nobody: no route has this host\n"
     assert ctl("routes", "test", "https://other/", "-o", "json", code=3).json["agent"] is None
