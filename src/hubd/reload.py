@@ -72,8 +72,11 @@ class Reloader:
         return self._loaded
 
     def origins(self) -> dict[str, str]:
-        """Where each setting came from, by dotted key. Reads files the first time."""
-        return self.settings.origins
+        """Where each setting came from, by dotted key; nothing while the file has faults. Reads it the first time."""
+        try:
+            return self.settings.origins
+        except SettingsError:
+            return {}
 
     async def reload(self) -> Reloaded:
         """Read, check, and apply what can be applied. Never raises for what the settings say."""

@@ -131,3 +131,10 @@ def test_keys():
 
 async def test_a_hub_made_by_hand_has_no_settings_to_read(start):
     assert (await start()).hub.reload is None
+
+
+async def test_where_settings_came_from(reloader, file):
+    file.write_text("not = [valid")
+    assert reloader.origins() == {}, "a file with faults tells nothing, and breaks nothing"
+    file.write_text('policy = "random"\n')
+    assert reloader.origins()["policy"] == f"{file}:1"

@@ -176,11 +176,9 @@ def _actor() -> str:
 
 def _subject(request: Any) -> str:
     """The name a request is about."""
-    for field in ("name", "agent", "route", "level"):
+    for field in ("name", "route_id", "agent", "route", "level"):
         value = getattr(request, field, "")
-        if isinstance(value, str):
-            if value:
-                return value
-        elif getattr(value, "name", ""):
-            return str(value.name)
+        found = value if isinstance(value, str) else getattr(value, "name", "") or getattr(value, "host", "")
+        if found:
+            return str(found)
     return ""

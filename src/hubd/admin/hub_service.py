@@ -7,11 +7,13 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from carrier_api.registry import PluginRow
+from hook_api.loader import GROUP as HOOKS
 from hubd.admin.caller import current
 from hubd.admin.errors import ApiError, Code, Faults, not_found
 from hubd.admin.gate import Context
@@ -131,9 +133,23 @@ class HubService(HubServiceServicer):
         return pb.GetEffectiveConfigResponse(settings=settings)
 
     async def ListPlugins(self, request: pb.ListPluginsRequest, context: Context) -> pb.ListPluginsResponse:
-        """Carrier plugins, whatever became of them."""
-        rows = self._api.app.registry.plugins()
-        return pb.ListPluginsResponse(plugins=[_plugin(row) for row in rows])
+        """Carrier plugins and hook plugins, whatever became of them."""
+        app = self._api.app
+        plugins = [_plugin(row) for row in app.registry.plugins()]
+        for point in sorted(metadata.entry_points(group=HOOKS), key=lambda point: point.name):
+            dist = point.dist
+            hooks = app.identity.hooks.hooks_of(point.name)
+            plugins.append(
+                pb.Plugin(
+                    name=point.name,
+                    distribution=dist.name if dist is not None else "",
+                    version=dist.version if dist is not None else "",
+                    state=pb.Plugin.STATE_LOADED if hooks else pb.Plugin.STATE_BLOCKED,
+                    detail="" if hooks else "disabled by the settings (hooks.disable)",
+                    hooks=hooks,
+                )
+            )
+        return pb.ListPluginsResponse(plugins=plugins)
 
     async def SetLogLevel(self, request: pb.SetLogLevelRequest, context: Context) -> pb.SetLogLevelResponse:
         """Change the log level for a while."""
@@ -171,16 +187,16 @@ class HubService(HubServiceServicer):
 
 
 def flat(value: object, above: str = "") -> Iterator[tuple[str, object]]:
-    """Dotted keys and values of settings, as JSON can show them; secrets print as asterisks by themselves."""
+    """Dotted keys and values of settings, as JSON can show them. What does not belong in a repr is a secret."""
     if isinstance(value, BaseModel):
-        items: Iterator[tuple[str, object]] = ((name, getattr(value, name)) for name in type(value).model_fields)
+        for name, field in type(value).model_fields.items():
+            inner = getattr(value, name)
+            yield from flat(inner if field.repr or not inner else "***", f"{above}.{name}" if above else name)
     elif isinstance(value, dict) and value:
-        items = iter(value.items())
+        for name, inner in value.items():
+            yield from flat(inner, f"{above}.{name}" if above else name)
     else:
         yield above, [str(item) for item in value] if isinstance(value, tuple | list) else value
-        return
-    for name, inner in items:
-        yield from flat(inner, f"{above}.{name}" if above else name)
 
 
 def _plugin(row: PluginRow) -> pb.Plugin:

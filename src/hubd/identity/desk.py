@@ -35,6 +35,7 @@ class Identity:
         tokens: all of them.
         agents: decides who attaches.
         visitors: decides who visits.
+        hooks: plugins that have a say in both.
 
     Raises:
         ListenError: a file of authorities or a plugin cannot be used.
@@ -46,7 +47,7 @@ class Identity:
         self.tokens = TokenBook(database)
         self.tokens.on_ended = self._ended
         try:
-            hooks = load_hooks(config.hooks.disable)
+            hooks = self.hooks = load_hooks(config.hooks.disable)
         except HooksError as exc:
             raise ListenError(str(exc)) from exc
         clock = hub.loop.time

@@ -51,6 +51,12 @@ class Hooks:
         self.agents = bool(self._manager.hook.authorize_agent.get_hookimpls())
         self.visitors = bool(self._manager.hook.authorize_visitor.get_hookimpls())
 
+    def hooks_of(self, name: str) -> list[str]:
+        """Names of the hooks a plugin implements; none for one that is not loaded."""
+        plugin = self._manager.get_plugin(name)
+        callers = self._manager.get_hookcallers(plugin) if plugin is not None else None
+        return sorted(caller.name for caller in callers or ())
+
     def agent(self, attach: Attach) -> Answer:
         """What the plugins say to an agent; the first no counts."""
         return _first(self._manager.hook.authorize_agent(attach=attach))

@@ -7,7 +7,7 @@ import logging
 
 import grpc
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from tests.hubd.admin.apihelp import failure
 
 from hubd.admin.hub_service import flat
@@ -94,6 +94,8 @@ async def test_settings_in_force(api):
 
 def test_f5_secrets_are_masked():
     class Inner(BaseModel):
+        users: dict[str, str] = Field(default={"ann": "scrypt$"}, repr=False)
+        nobody: dict[str, str] = Field(default={}, repr=False)
         token: Secret = Secret("hidden")
         rows: tuple[str, ...] = ("a",)
 
@@ -102,7 +104,7 @@ def test_f5_secrets_are_masked():
         empty: dict[str, str] = {}
 
     assert [(key, str(value)) for key, value in flat(Outer())] == [
-        ("inner.token", "***"), ("inner.rows", "['a']"), ("empty", "{}"),
+        ("inner.users", "***"), ("inner.nobody", "{}"), ("inner.token", "***"), ("inner.rows", "['a']"), ("empty", "{}"),
     ]  # fmt: skip
 
 
@@ -111,6 +113,28 @@ async def test_plugins(api):
     assert {row.name: row.state for row in answer.plugins} == dict.fromkeys(
         ("tcp", "tls", "websocket"), pb.Plugin.STATE_LOADED
     )
+
+
+async def test_hook_plugins(api, monkeypatch):
+    import types
+
+    import hook_api
+
+    class Point:
+        dist = None
+
+        def __init__(self, name):
+            self.name = name
+
+    plugin = types.ModuleType("plugin")
+    plugin.authorize_agent = hook_api.hookimpl(lambda attach: None)
+    api.bench.app.identity.hooks.add("mine", plugin)
+    monkeypatch.setattr("hubd.admin.hub_service.metadata.entry_points", lambda group: [Point("off"), Point("mine")])
+    rows = (await api.hub.ListPlugins(pb.ListPluginsRequest())).plugins[-2:]
+    assert [(row.name, row.state, list(row.hooks)) for row in rows] == [
+        ("mine", pb.Plugin.STATE_LOADED, ["authorize_agent"]),
+        ("off", pb.Plugin.STATE_BLOCKED, []),
+    ]
 
 
 @pytest.fixture
