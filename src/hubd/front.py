@@ -201,11 +201,11 @@ class Front(Connection):
         gate = hub.gate
         meter = None
         if gate is not None:
-            refused = gate.refuses(self, head, route.agent_id)
+            refused = gate.refuses(self, head, route)
             if refused is not None:
                 self.refuse(refused, head)
                 return
-            meter = gate.meter(self, head, route.agent_id)
+            meter = route.ticket.meter if route.ticket is not None else None
         pieces: Sequence[Piece] = ()
         done = True
         if head.framing:

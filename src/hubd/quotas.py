@@ -18,6 +18,7 @@ from hubd.reasons import AGENT_BUSY, BUFFERS_FULL, RATE_LIMITED, VISITOR_RATE_LI
 
 if TYPE_CHECKING:
     from hubd.front import Front
+    from hubd.routes import Route
     from hubd.state import Hub
     from tunnel.http1 import RequestHead
 
@@ -92,12 +93,17 @@ class Share:
 
 
 class Quota:
-    """An agent's limits with what is left of them."""
+    """An agent's limits with what is left of them.
 
-    __slots__ = ("limits", "share")
+    Attributes:
+        stale: others have taken their place.
+    """
+
+    __slots__ = ("limits", "share", "stale")
 
     def __init__(self, limits: AgentLimits) -> None:
         self.limits = limits
+        self.stale = False
         self.share = Share(limits.request_rate, limits.bandwidth)
 
 
@@ -113,6 +119,25 @@ class Meter:
     def spend(self, flows: list[Flow], size: int, now: float) -> float:
         """Count bytes in all buckets; returns the seconds to wait."""
         return max((flow.spend(size, now) for flow in flows), default=0.0)
+
+
+class Ticket:
+    """What the requests of one visitor to one agent are counted against.
+
+    Attributes:
+        quota: the agent's.
+        streams: requests the agent may have in progress, 0 for any number.
+        rates: buckets, each with the reason for a refusal.
+        meter: who pays for bytes, None if nobody does.
+    """
+
+    __slots__ = ("meter", "quota", "rates", "streams")
+
+    def __init__(self, quota: Quota) -> None:
+        self.quota = quota
+        self.streams = quota.limits.streams
+        self.rates: list[tuple[Rate, Reason]] = []
+        self.meter: Meter | None = None
 
 
 class Quotas:
@@ -182,58 +207,65 @@ class Quotas:
     def _forget(self, names: list[str]) -> None:
         """Begin anew for these agents and their visitors."""
         for name in names:
-            self._quotas.pop(name, None)
+            quota = self._quotas.pop(name, None)
+            if quota is not None:
+                quota.stale = True
         gone = set(names)
         for key in [key for key in self._visitors if key[0] in gone]:
             del self._visitors[key]
 
     # -- for each request ---------------------------------------------------------------------------------------------
 
-    def refuses(self, front: Front, head: RequestHead, agent_id: str) -> Reason | None:
+    def refuses(self, front: Front, head: RequestHead, route: Route) -> Reason | None:
         """Why a request cannot be taken now; None if it can, and has been paid for.
 
         Args:
             front: where it came.
             head: as read.
-            agent_id: whom it is for.
+            route: where it goes; remembers who pays, for a visitor that repeats its request.
         """
         if self.shedding:
             return BUFFERS_FULL
-        pool = self._hub.pools.get(agent_id)
-        if pool is None:
-            # It gets its answer, and a name nobody knows gets no memory.
-            return None
-        quota = self._quota(agent_id)
-        limits = quota.limits
-        if limits.streams and sum(entry.active for entry in pool.entries) >= limits.streams:
-            return AGENT_BUSY
-        now = self._hub.loop.time()
-        if limits.visitor_request_rate:
-            requests = self._visitor(front, head, quota, agent_id).requests
-            wait = requests.take(now) if requests is not None else 0.0
-            if wait:
-                return _later(VISITOR_RATE_LIMITED, wait)
-        if quota.share.requests is not None:
-            wait = quota.share.requests.take(now)
-            if wait:
-                return _later(RATE_LIMITED, wait)
+        ticket = route.ticket
+        if ticket is None or ticket.quota.stale:
+            if route.agent_id not in self._hub.pools.pools:
+                # It gets its answer, and a name nobody knows gets no memory.
+                return None
+            ticket = route.ticket = self._ticket(front, head, route.agent_id)
+        if ticket.streams:
+            pool = self._hub.pools.pools.get(route.agent_id)
+            if pool is not None and sum([entry.active for entry in pool.entries]) >= ticket.streams:
+                return AGENT_BUSY
+        if ticket.rates:
+            now = self._hub.loop.time()
+            for rate, reason in ticket.rates:
+                wait = rate.take(now)
+                if wait:
+                    return _later(reason, wait)
         return None
 
-    def meter(self, front: Front, head: RequestHead, agent_id: str) -> Meter | None:
-        """Who pays for the bytes of a request that was taken; None if nobody does."""
-        quota = self._quotas.get(agent_id)
-        if quota is None or not (quota.limits.bandwidth or quota.limits.visitor_bandwidth):
-            return None
-        if quota.limits.visitor_bandwidth:
-            return Meter(quota.share, self._visitor(front, head, quota, agent_id))
-        return Meter(quota.share)
+    def _ticket(self, front: Front, head: RequestHead, agent_id: str) -> Ticket:
+        quota = self._quota(agent_id)
+        limits = quota.limits
+        ticket = Ticket(quota)
+        shares = [quota.share]
+        if limits.visitor_request_rate or limits.visitor_bandwidth:
+            visitor = self._visitor(front, head, quota, agent_id)
+            shares.append(visitor)
+            if visitor.requests is not None:
+                ticket.rates.append((visitor.requests, VISITOR_RATE_LIMITED))
+        if quota.share.requests is not None:
+            ticket.rates.append((quota.share.requests, RATE_LIMITED))
+        if limits.bandwidth or limits.visitor_bandwidth:
+            ticket.meter = Meter(*shares)
+        return ticket
 
     def _quota(self, agent_id: str) -> Quota:
         quota = self._quotas.get(agent_id)
         if quota is None:
             if len(self._quotas) > 2 * len(self._hub.pools.pools) + 16:
                 # Agents that have gone; those with requests make theirs again.
-                self._quotas.clear()
+                self._forget(list(self._quotas))
             quota = self._quotas[agent_id] = Quota(self.limits_of(agent_id))
         return quota
 

@@ -15,6 +15,7 @@ from tunnel.attach import ATTACH_PREFIX
 from tunnel.http1 import split_host
 
 if TYPE_CHECKING:
+    from hubd.quotas import Ticket
     from hubd.routebook import Table
     from hubd.store.routes import RouteRecord
     from tunnel.http1 import RequestHead
@@ -49,6 +50,7 @@ class Route:
         rest: what stands behind the path in ``target`` if that is not as received, else None.
         lines: the head made for this route, by whether the agent takes raw paths: a visitor that repeats its request
             has the same route again.
+        ticket: what its requests are counted against, where anything is limited.
         credential: scheme and value of Authorization, once it was looked for. Secret.
         given: the visitor's own request id, or None.
         clear: the request has passed what is checked once for a head: it is not going round in a loop, and asks for no
@@ -57,7 +59,7 @@ class Route:
 
     __slots__ = (
         "agent_id", "clear", "credential", "given", "host", "lines", "passed", "path", "prefix", "rest", "target",
-        "withhold",
+        "ticket", "withhold",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +72,7 @@ class Route:
         self.host = host
         self.rest = rest
         self.lines: dict[bool, bytes] = {}
+        self.ticket: Ticket | None = None
         self.credential: tuple[bytes, bytes] | None = None
         self.passed: tuple[object, str] | None = None
         self.given: bytes | None = None

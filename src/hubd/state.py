@@ -230,31 +230,19 @@ class Hub:
     def log_access(self, exchange: Exchange, status: int, reason: str) -> None:
         """Leave a line for a finished exchange. Only with an access log."""
         head = exchange.head
-        self._log(head, exchange.began, exchange.request_id, exchange.front, exchange.route.agent_id, status,
-                  exchange.size_out, reason)  # fmt: skip
+        log = self.access_log
+        assert log is not None
+        log.add((exchange.began, self.loop.time(), exchange.request_id, exchange.front.link.peer, head.method, head.path,
+                 exchange.route.agent_id, status, exchange.size_out, reason))  # fmt: skip
 
     def log_local(self, front: Front, head: RequestHead, status: int, size: int, reason: str) -> None:
         """Leave a line for a request the hub answered itself. Only with an access log."""
-        exchange = front.exchange
-        began = exchange.began if exchange is not None else self.loop.time()
+        log = self.access_log
+        assert log is not None
+        exchange, now = front.exchange, self.loop.time()
+        began = exchange.began if exchange is not None else now
         agent = exchange.route.agent_id if exchange is not None else ""
-        self._log(head, began, front.request_id, front, agent, status, size, reason)
-
-    def _log(
-        self,
-        head: RequestHead,
-        began: float,
-        request_id: bytes,
-        front: Front,
-        agent: str,
-        status: int,
-        size: int,
-        why: str,
-    ) -> None:
-        assert self.access_log is not None
-        taken = self.loop.time() - began
-        name = request_id.decode("latin-1")
-        self.access_log.add((began, taken, name, front.link.peer, head.method, head.path, agent, status, size, why))
+        log.add((began, now, front.request_id, front.link.peer, head.method, head.path, agent, status, size, reason))
 
     def sweep(self, now: float) -> None:
         """Look at every deadline once.

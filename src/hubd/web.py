@@ -76,7 +76,7 @@ class Web:
         name = sockets[0].getsockname()
         host = f"[{name[0]}]" if ":" in name[0] else name[0]
         self.url = f"http://{host}:{name[1]}"
-        logger.info("metrics and health", extra={"listen": self.url})
+        logger.info("metrics and health", extra={"address": self.url})
 
     async def stop(self) -> None:
         """Close the port and every connection."""

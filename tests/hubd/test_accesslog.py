@@ -10,7 +10,7 @@ import pytest
 
 from hubd.accesslog import AccessLog
 
-ENTRY = (1.0, 0.25, "id", "127.0.0.1", b"GET", b"/a\x1b\xff", "demo", 200, 17, "")
+ENTRY = (1.0, 1.25, b"id", "127.0.0.1", b"GET", b"/a\x1b\xff", "demo", 200, 17, "")
 
 
 def lines(path: Path) -> list[dict[str, object]]:
