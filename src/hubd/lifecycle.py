@@ -151,7 +151,7 @@ class Life:
         logger.info("starting the process that follows")
         heir: Heir | None = None
         try:
-            heir = start_successor(app.doors.heritage(), os.environ)
+            heir = start_successor(app.doors.heritage() + app.ports.heritage(), os.environ)
             await heir.channel.expect(READY)
             app.doors.release()
             try:

@@ -42,6 +42,11 @@ class Ports:
                     self.errors[record.id] = str(exc)
                     logger.error("TCP route %s: %s", record.id, exc)  # noqa: TRY400 - one line says it all
 
+    def heritage(self) -> list[tuple[str, list[int]]]:
+        """All open ports, for the process that follows: ``host:port`` and descriptors."""
+        host = self._hub.config.routes.host
+        return [(str(HostPort(host, port)), door.descriptors) for port, door in self._open.values()]
+
     async def stop(self) -> None:
         """Accept nothing more; connections go on."""
         for _, door in self._open.values():

@@ -63,6 +63,7 @@ class Sending(asyncio.Protocol):
     )
 
     stream: StreamTransport | None
+    asked_at: float
 
     def __init__(self, hub: Hub, front: Front, head: RequestHead, route: Route, request_id: bytes) -> None:
         self.hub = hub

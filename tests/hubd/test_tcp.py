@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 
 import pytest
 from tests.hubd.conftest import PATIENCE
 
-from hubd.listeners import ListenError
+from carrier_api import inherited
+from hubd.listeners import ListenError, bind
 from hubd.ports import Ports
 from hubd.store.routes import RouteRecord
 from hubd.tcp import TcpVisitor
+from tunnel.settings import HostPort
 
 GRANTED = b"HTTP/1.1 200 OK\r\n\r\n"
 
@@ -220,3 +223,17 @@ async def test_l1_ports_close_with_the_hub_and_can_be_opened_again(bench, port):
         assert "is in use" in ports.errors["ssh"]
         with pytest.raises(ListenError):
             await ports.open(bench.hub.routes.get("ssh"))
+
+
+async def test_l4_the_process_that_follows_gets_the_port(bench, port):
+    ((place, numbers),) = bench.app.ports.heritage()
+    assert place == f"127.0.0.1:{port}"
+    sockets = [socket.socket(fileno=os.dup(number)) for number in numbers]
+    inherited.adopt(place, sockets)
+    await bench.app.ports.stop()
+    # The port is still there, and goes to whoever opens it next.
+    socket.create_connection(("127.0.0.1", port)).close()
+    taken = bind(HostPort("127.0.0.1", port), 10)
+    assert taken == sockets
+    for sock in taken:
+        sock.close()
