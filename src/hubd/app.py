@@ -169,6 +169,7 @@ class App:
         from hubd.admin.api import Api, admin_tokens
 
         self.api = Api(self, find, self._authenticate or admin_tokens(self.identity.tokens))
+        self.identity.on_admin_ended = self.api.endings.end_all
         self.parts.append(self.api)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ class Identity:
         agents: decides who attaches.
         visitors: decides who visits.
         hooks: plugins that have a say in both.
+        on_admin_ended: called when tokens of the management API have ended: what watches there has to prove itself anew.
 
     Raises:
         ListenError: a file of authorities or a plugin cannot be used.
@@ -46,6 +48,7 @@ class Identity:
         self._hub = hub
         self.tokens = TokenBook(database)
         self.tokens.on_ended = self._ended
+        self.on_admin_ended: Callable[[], None] = _nobody_watches
         try:
             hooks = self.hooks = load_hooks(config.hooks.disable)
         except HooksError as exc:
@@ -88,6 +91,8 @@ class Identity:
         """
         hub = self._hub
         word = "revoked" if revoked else "expired"
+        if any(self.tokens.is_admin(token_id) for token_id in ended):
+            self.on_admin_ended()
         evicted = 0
         for entry in hub.pools.sessions():
             if entry.token_id not in ended:
@@ -129,3 +134,7 @@ def load_authorities(config: HubConfig) -> Trusted:
         )
     except ValueError as exc:
         raise ListenError(f"TLS: {exc}") from exc
+
+
+def _nobody_watches() -> None:
+    """There is no management API."""

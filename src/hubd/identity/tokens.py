@@ -211,6 +211,11 @@ class TokenBook:
         self._touched[row.id] = now
         return row
 
+    def is_admin(self, token_id: str) -> bool:
+        """Whether a token, also one that ended, is for the management API."""
+        row = self._rows.get(token_id)
+        return row is not None and row.kind == "admin"
+
     def use_again(self, token_id: str) -> bool:
         """Whether a token that was verified before can still be used; it counts as used then."""
         row = self._live.get(token_id)

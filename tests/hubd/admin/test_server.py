@@ -185,6 +185,25 @@ async def test_admin_tokens_of_the_store_open_the_api(start, certificates, conne
     assert (await failure(api.hub.GetHub(GET, metadata=bearer(wrong.reveal())))).reason == "TOKEN_INVALID"
 
 
+async def test_f3_a_watch_ends_with_its_token(start, certificates, connect):
+    tls = {"cert": str(certificates.cert), "key": str(certificates.key)}
+    bench = await start(admin={"listen": ["127.0.0.1:0"], "tls": tls})
+    api = Api(connect(bench.app.api.addresses[0], certificates.credentials()), bench)
+    tokens = bench.app.identity.tokens
+    row, secret = tokens.create("admin", role="viewer")
+    agents, _ = tokens.create("agent", agent="a")
+    watch = api.sessions.WatchSessions(session_pb2.WatchSessionsRequest(), metadata=bearer(secret.reveal()))
+    await watch.read()
+    tokens.revoke(agents.id)
+    tokens.revoke(row.id)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        while True:
+            assert await watch.read() is not grpc.aio.EOF
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    again = api.sessions.WatchSessions(session_pb2.WatchSessionsRequest(), metadata=bearer(secret.reveal()))
+    assert (await failure(again.read())).reason == "TOKEN_INVALID"
+
+
 async def test_health(api):
     stub = health_pb2_grpc.HealthStub(api.channel)
     for name in ("", "tunnelpb.hub.v1", "tunnel.ready"):

@@ -63,6 +63,18 @@ async def test_an_expired_token_lets_its_session_finish(start, closed, monkeypat
     await bench.wait(lambda: agent.session.is_closed)
 
 
+async def test_f3_only_an_admins_token_ends_what_watches(start, closed) -> None:
+    bench = await start(**closed)
+    identity = bench.app.identity
+    calls: list[int] = []
+    identity.on_admin_ended = lambda: calls.append(1)
+    for kind, given in (("agent", {"agent": "a"}), ("join", {}), ("visitor", {"agent": "a"})):
+        identity.tokens.revoke(identity.tokens.create(kind, **given)[0].id)
+    assert not calls
+    identity.tokens.revoke(identity.tokens.create("admin", role="viewer")[0].id)
+    assert calls == [1]
+
+
 async def test_last_uses_are_in_the_store_after_the_end(start, closed) -> None:
     bench = await start(**closed)
     row, secret = bench.app.identity.tokens.create("agent", agent="demo")
