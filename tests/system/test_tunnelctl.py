@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import json
@@ -9,6 +10,8 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +60,19 @@ def ctl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ctl]:
             allowed = ("--allow", "web") if name == "berlin" else ()
             system.start_agent(name, "http://127.0.0.1:9", arguments=("--label", f"city={name}", *allowed))
         yield Ctl(address, system)
+
+
+def status(url: str, user: str = "", password: str = "") -> int:
+    request = urllib.request.Request(url)
+    if user:
+        secret = base64.b64encode(f"{user}:{password}".encode()).decode()
+        request.add_header("Authorization", f"Basic {secret}")
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
 
 
 def sessions(ctl: Ctl, agent: str) -> list[str]:
@@ -137,6 +153,22 @@ def test_agents(ctl: Ctl) -> None:
     }
     assert json.loads(ctl("agents", "limits", "berlin", "--streams", "50", "-o", "json"))["streams"] == 50
     assert "did you mean paris?" in ctl.error("agents", "get", "pairs", code=3)[1]
+
+
+def test_who_may_visit(ctl: Ctl, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("correct horse battery\n")
+    password.chmod(0o600)
+    row = json.loads(
+        ctl("agents", "visitors", "paris", "--mode", "basic", "--user", "ann", "--password-file", str(password),
+            "--network", "127.0.0.0/8", "-o", "json")
+    )  # fmt: skip
+    assert row == {"name": "agents/paris", "mode": "BASIC", "allow_networks": ["127.0.0.0/8"], "users": ["ann"]}
+    url = f"http://127.0.0.1:{ctl.system.port}/api/v1/proxy/paris/x"
+    assert status(url) == 401
+    assert status(url, "ann", "correct horse battery") == 502, "let in, and nobody is at the target"
+    ctl("agents", "visitors", "paris", "--mode", "unspecified", "--remove-user", "ann", "--any-network")
+    assert status(url) == 502
 
 
 def test_an_agent_that_is_denied(ctl: Ctl) -> None:

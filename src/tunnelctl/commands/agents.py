@@ -9,7 +9,7 @@ import typer
 
 from tunnelctl import complete, names, rows
 from tunnelctl.command import command, group
-from tunnelctl.commands import configs
+from tunnelctl.commands import configs, visitors
 from tunnelctl.commands.sessions import DryRun, Yes, each
 from tunnelctl.names import AgentArgument, LabelOption
 from tunnelctl.run import Run
@@ -156,4 +156,5 @@ def add_to(app: typer.Typer) -> None:
     command(agents, "allow")(allow)
     command(agents, "delete")(delete)
     command(agents, "limits")(limits)
+    visitors.add_to(agents)
     configs.add_to(agents)
