@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("hubd.control")
 
+# Descriptors of one control stream: both ends of its connection to the private listener.
+FILES = 2
+
 
 class ControlDesk:
     """The control streams of one hub.
@@ -74,8 +77,13 @@ class ControlDesk:
 
     def accept(self, entry: AgentSession) -> Bridge | None:
         """A protocol for a stream the agent opened; None if it is to be refused, as a second one is."""
+        hub = self._hub
         if self._server is None or self._folder is None or entry.id in self._bridges or entry.closing:
             return None
+        if hub.budget.full:
+            # Visitors and sessions need the descriptors more.
+            return None
+        hub.budget.agents += FILES
         bridge = Bridge(entry, self._folder, self._server.path, self._named, self._ended)
         self._bridges[entry.id] = bridge
         return bridge
@@ -87,6 +95,8 @@ class ControlDesk:
         self._names.pop(bridge.peer, None)
         if self._bridges.get(bridge.entry.id) is bridge:
             del self._bridges[bridge.entry.id]
+        self._hub.budget.agents -= FILES
+        self._hub.on_budget()
 
     def session_of(self, peer: str) -> AgentSession | None:
         """The session whose stream a gRPC peer is the end of."""
@@ -143,7 +153,7 @@ class ControlDesk:
         if running is not None:
             entry.config_version = running.version
             labels = link.own_labels | dict(running.config.labels)
-            entry.labels = tuple(f"{key}={value}" for key, value in labels.items())
+            entry.labels = tuple(f"{key}={value}" for key, value in sorted(labels.items()))
         self._hub.roster.changed(entry)
 
     # -- configurations ----------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ async def test_welcome_names_the_session(start, control):
     assert (only(bench).allowed, only(bench).own_labels) == (("web",), {"zone": "b"})
     await stream.close()
     await until(lambda: not entry.controlled and not bench.hub.control.links)
-    assert bench.hub.control._names == {} == bench.hub.control._bridges
+    await until(lambda: bench.hub.control._names == {} == bench.hub.control._bridges)
 
 
 async def test_one_stream_for_each_session(start, control, streams):
@@ -59,10 +59,24 @@ async def test_one_stream_for_each_session(start, control, streams):
     assert seen.error is not None
     # The first one lives on, and is followed by another once it is closed.
     await stream.close()
+    await until(lambda: not bench.hub.control._bridges)
     again = await Stream(stream.session).open()
     streams.append(again)
     await again.connect()
     assert again.heard[0].HasField("welcome")
+
+
+async def test_descriptors_are_counted_and_kept_for_others(start, control):
+    bench = await start()
+    budget = bench.hub.budget
+    stream = await control(bench)
+    assert budget.agents == 3
+    await stream.close()
+    await until(lambda: budget.agents == 1)
+    budget.stop = 1
+    seen = Recorder()
+    stream.session.open_stream(seen)
+    await seen.until(lambda: seen.closed)
 
 
 async def test_a_second_connect_on_one_stream_is_refused(start, control):
