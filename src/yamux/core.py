@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -151,7 +150,7 @@ class Core:
         else:
             outbox.control.append(pack(WINDOW_UPDATE, SYN, stream_id, config.stream_window - INITIAL_WINDOW))
         if data:
-            stream.pending = deque((data,))
+            stream.pending = [data]
             stream.pending_bytes = len(data)
             stream.ending = end
             stream.queued = True
@@ -206,7 +205,7 @@ class Core:
         size = len(data)
         if size:
             if stream.pending is NO_PIECES:
-                stream.pending = deque((data,))
+                stream.pending = [data]
             else:
                 stream.pending.append(data)
             stream.pending_bytes += size

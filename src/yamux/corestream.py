@@ -59,7 +59,8 @@ class CoreStream(Credit):
             self.recv_credit = INITIAL_WINDOW
             self.state = SYN_RECEIVED
         self.readable = True
-        self.pending = NO_PIECES
+        # A list until a piece has to be taken from its front: mostly all of it leaves at once.
+        self.pending: deque[Buffer] | list[Buffer] = NO_PIECES
         self.pending_bytes = 0
         self.ending = self.deaf = False
         self.queued = False

@@ -131,6 +131,8 @@ class Outbox:
             stream.pending = NO_PIECES
         else:
             out.append(pack(DATA, flags, stream.id, count))
+            if type(pending) is not deque:
+                stream.pending = pending = deque(pending)
             left = count
             while left:
                 piece = pending[0]
