@@ -88,7 +88,7 @@ def default_address(environ: Mapping[str, str], port: int) -> AdminAddress:
 
     Args:
         environ: of the process.
-        port: where visitors come.
+        port: where visitors come; 0, which any number of hubs may ask for, puts the process id in its place.
 
     Raises:
         AddressError: neither can be had.
@@ -96,7 +96,9 @@ def default_address(environ: Mapping[str, str], port: int) -> AdminAddress:
     folder = runtime_directory(environ)
     with claimed(folder / "admin.sock"):
         taken = is_live(folder / "admin.sock")
-    return AdminAddress.parse(f"unix:{folder}/admin-{port}.sock" if taken else f"unix:{folder}/admin.sock")
+    return AdminAddress.parse(
+        f"unix:{folder}/admin-{port or os.getpid()}.sock" if taken else f"unix:{folder}/admin.sock"
+    )
 
 
 @contextlib.contextmanager
