@@ -36,9 +36,10 @@ def seeds(folder: Path) -> list[bytes]:
             for _, direction, data in read_capture(lines):
                 sides[direction] = sides.get(direction, b"") + data
         for number, data in enumerate(sides.values()):
-            for client in (0, 1):
-                seed = bytes((client, 3, 11, 12)) + data
-                (folder / f"{path.stem}-{number}-{client}").write_bytes(seed)
+            # The first byte picks the role and whether frames are folded.
+            for first in range(4):
+                seed = bytes((first, 3, 11, 12)) + data
+                (folder / f"{path.stem}-{number}-{first}").write_bytes(seed)
                 found.append(seed)
     return found
 

@@ -22,9 +22,11 @@ FLAGS = (0, 1, 2, 4, 8, 5, 9, 6, 10, 0x10, 0xFFFF)
 class Driver:
     """One core and what is known of it."""
 
-    def __init__(self, *, client: bool) -> None:
+    def __init__(self, *, client: bool, fold: bool = False) -> None:
         self.now = 1000.0
         self.core = Connection(client=client, config=CONFIG, clock=lambda: self.now)
+        if fold:
+            self.core.fold()
         self.known: list[CoreStream] = []
         self.held: dict[int, int] = {}
         self.over = False
@@ -78,6 +80,7 @@ class Driver:
                 core.data_to_send(argument + 1)
             elif operation == 9:
                 core.report_answers = True
+                core.send_acks()
             elif operation >= 10:
                 self.frame(operation % 4, argument)
         except StreamClosed:
@@ -110,7 +113,7 @@ def test_one(raw: bytes) -> None:
     """Four bytes are an operation: what, on which stream, and a number; the last bytes go in as frames."""
     if not raw:
         return
-    driver = Driver(client=bool(raw[0] & 1))
+    driver = Driver(client=bool(raw[0] & 1), fold=bool(raw[0] & 2))
     for at in range(1, min(len(raw) - 3, 4 * 200), 4):
         driver.step(raw[at] % 20, raw[at + 1], raw[at + 2] << 8 | raw[at + 3])
     driver.take(list(driver.core.receive_data(raw[-64:])))
