@@ -95,10 +95,18 @@ def default_address(environ: Mapping[str, str], port: int) -> AdminAddress:
     """
     folder = runtime_directory(environ)
     with claimed(folder / "admin.sock"):
+        _sweep(folder)
         taken = is_live(folder / "admin.sock")
     return AdminAddress.parse(
         f"unix:{folder}/admin-{port or os.getpid()}.sock" if taken else f"unix:{folder}/admin.sock"
     )
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the sockets that killed hubs have left. Inside `claimed`, so none of them is about to be used."""
+    for path in folder.glob("admin-*.sock"):
+        with contextlib.suppress(AddressError):
+            make_room(path)
 
 
 @contextlib.contextmanager
