@@ -18,7 +18,7 @@ After=network-online.target
 
 [Service]
 Type=notify
-NotifyAccess=all
+NotifyAccess=main
 {identity}
 ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID
@@ -26,22 +26,27 @@ Restart=on-failure
 # Settings that cannot be used do not get better by trying again.
 RestartPreventExitStatus=78
 WatchdogSec=30
-TimeoutStopSec=40
+TimeoutStopSec=45
 LimitNOFILE=65536
 UMask=0077
+
 {capabilities}
 NoNewPrivileges=yes
 ProtectSystem=strict
+# Programs may be installed in a home directory.
 ProtectHome=read-only
+ProtectProc=invisible
+ProcSubset=pid
 PrivateDevices=yes
 PrivateTmp=yes
+PrivateMounts=yes
+RemoveIPC=yes
 ProtectClock=yes
 ProtectControlGroups=yes
 ProtectHostname=yes
 ProtectKernelLogs=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
-ProtectProc=invisible
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 RestrictNamespaces=yes
 RestrictRealtime=yes
@@ -51,6 +56,9 @@ MemoryDenyWriteExecute=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+DevicePolicy=closed
+KeyringMode=private
 
 [Install]
 WantedBy=multi-user.target
@@ -79,9 +87,10 @@ def unit(path: Path, *, program: str, config: Path, key: Path, state: Path, user
         identity = (
             f"User={user}\nReadWritePaths={_quoted(str(state))}\nRuntimeDirectory=hubd\nRuntimeDirectoryMode=0700"
         )
-    capabilities = "CapabilityBoundingSet="
+    # In a user namespace of its own, the capability would be good for nothing.
+    capabilities = "CapabilityBoundingSet=\nPrivateUsers=yes"
     if low_port:
-        capabilities += "CAP_NET_BIND_SERVICE\nAmbientCapabilities=CAP_NET_BIND_SERVICE"
+        capabilities = "CapabilityBoundingSet=CAP_NET_BIND_SERVICE\nAmbientCapabilities=CAP_NET_BIND_SERVICE"
     return _TEXT.format(path=path, identity=identity, command=command, capabilities=capabilities)
 
 

@@ -38,7 +38,8 @@ def test_a_state_elsewhere_belongs_to_whoever_set_it_up() -> None:
 def test_a_low_port_takes_one_capability() -> None:
     lines = text(low_port=True).splitlines()
     assert "CapabilityBoundingSet=CAP_NET_BIND_SERVICE" in lines
-    assert "AmbientCapabilities=CAP_NET_BIND_SERVICE" in lines
+    assert "AmbientCapabilities=CAP_NET_BIND_SERVICE" in lines and "PrivateUsers=yes" not in lines
+    assert "PrivateUsers=yes" in text().splitlines()
 
 
 def test_odd_paths_stay_one_word() -> None:
