@@ -189,6 +189,16 @@ class Daemon:
                 raise AssertionError(f"{self.name} still ran {deadline:.0f} s after SIGTERM\n{self.tail()}") from None
         self.check()
 
+    def keeps_quiet(self, *secret: str) -> None:
+        """Raise AssertionError if a secret shows in what the daemon printed, its arguments or its environment."""
+        process = Path(f"/proc/{self.process.pid}")
+        shown = {"log": self.log} | {
+            name: (process / name).read_bytes().decode("latin-1") for name in ("cmdline", "environ")
+        }
+        for place, text in shown.items():
+            for each in secret:
+                assert each not in text, f"a secret shows in the {place} of {self.name}\n{self.tail()}"
+
     def check(self) -> None:
         """Raise AssertionError for a bad exit code or a fault in the log."""
         if self._killed:
