@@ -12,8 +12,9 @@ import sqlite3
 import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
-from tests.system.harness import DEADLINE, POLL, System, until
+from tests.system.harness import DEADLINE, POLL, System, free_port, until
 from tests.system.load import Load, follower, gone
 from tests.system.targets import Target
 from tests.system.visitors import fetch
@@ -125,11 +126,11 @@ async def test_l4_l8_under_a_service_manager(tmp_path: Path, sockets: list[socke
 
 async def test_l7_a_closed_log_pipe_stops_nothing(tmp_path: Path, sockets: list[socket.socket]) -> None:
     sock = sockets[0]
-    port = sock.getsockname()[1]
+    port, web = sock.getsockname()[1], free_port()
     sock.close()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "hubd", "serve", "--dev", "--listen", f"127.0.0.1:{port}",
-        "--log-level", "debug", "--access-log", "/dev/full",
+        "--log-level", "debug", "--access-log", "/dev/full", "--web-listen", f"127.0.0.1:{web}",
         stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     assert process.stderr is not None
@@ -139,6 +140,14 @@ async def test_l7_a_closed_log_pipe_stops_nothing(tmp_path: Path, sockets: list[
     process._transport.get_pipe_transport(2).close()
     for _ in range(200):
         assert (await fetch(port, "/x")).status == 404
+
+    async def lost() -> set[str]:
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{web}/metrics") as answer:
+            return set(re.findall(r'hub_log_lines_dropped_total{log="(\w+)"} [1-9]', await answer.text()))
+
+    async with asyncio.timeout(30):
+        while await lost() != {"daemon", "access"}:
+            await asyncio.sleep(POLL)
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 30) == 0
 
