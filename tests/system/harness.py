@@ -260,6 +260,10 @@ class System:
         agent = self._start(f"agent-{agent_id}", [*words, *arguments])
         if wait:
             self.wait_attached(agent_id, before + 1, agent)
+            agent.wait_log("attached to")
+            if "control=1" in agent.log:
+                # Its descriptors in the hub are part of what a test starts with.
+                self.hub.wait_log(rf"agent controlled.*\bagent={re.escape(agent_id)}\b")
         return agent
 
     def attached(self, agent_id: str) -> int:

@@ -125,6 +125,7 @@ class ControlDesk:
             if hello.applied_config_digest == wanted.digest:
                 link.applied = wanted.version
         entry.controlled = True
+        logger.info("agent controlled", extra={"agent": entry.agent_id, "session": entry.id})
         self._show(link, wanted if link.applied else None)
         if wanted is not None:
             link.push(wanted)
