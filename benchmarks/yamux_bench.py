@@ -59,7 +59,7 @@ def cases(scale: float) -> list[Case]:
     def times(count: int) -> int:
         return max(200, int(count * scale))
 
-    large = max(64 * MIB, int(1024 * MIB * scale))
+    large = max(64, int(1024 * scale)) * MIB
     return [
         Case("ping", times(20_000), goal=1.2),
         Case("accept", times(20_000), goal=1.5),

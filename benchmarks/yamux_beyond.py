@@ -57,7 +57,7 @@ def streams(theirs: list[str], ours: list[str], scale: float) -> Iterator[str]:
 
 def fair(theirs: list[str], ours: list[str], scale: float) -> Iterator[str]:
     """The p99 of 100 ping-pongs, alone and beside bulk; goal: under 10 times."""
-    size = max(64 * MIB, int(1024 * MIB * scale))
+    size = max(64, int(1024 * scale)) * MIB
     for name, command in (("reference", theirs), ("ours", ours)):
         found = run(command, f"fair:1:{size}")
         idle, busy, speed = found["idle"] * 1e3, found["busy"] * 1e3, size / found["seconds"] / 1e6
@@ -67,7 +67,7 @@ def fair(theirs: list[str], ours: list[str], scale: float) -> Iterator[str]:
 
 def wan(theirs: list[str], ours: list[str], scale: float) -> Iterator[str]:
     """One stream through the delaying relay once windows have grown; goal: 80 % of what plain TCP gets there."""
-    size = max(32 * MIB, int(256 * MIB * scale))
+    size = max(32, int(256 * scale)) * MIB
     allowed = 0.0
     yield f"  the pipe: {RATE / 1e6:.0f} MB/s, {ROUND_TRIP * 1e3:.0f} ms; the reference's window is its default, 256 KiB"
     # The reference takes a second for 2.6 MB: a fraction is enough to see its speed.
