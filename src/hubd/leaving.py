@@ -83,7 +83,7 @@ class Leaving:
         hub.pools.withdraw(entry)
         hub.events.emit(
             "session", "session.draining", f"sessions/{entry.id}", f"agent {entry.agent_id} drains: {reason or 'asked'}",
-            actor=actor, agent=entry.agent_id, seconds=f"{seconds:g}", streams=entry.session.num_streams,
+            actor=actor, agent=entry.agent_id, seconds=f"{seconds:g}", streams=entry.open_streams,
         )  # fmt: skip
         old = self._cuts.pop(entry, None)
         if old is not None:
@@ -121,7 +121,7 @@ class Leaving:
         self._forget_cut(entry)
         if entry.id not in hub.roster.live:
             return 0
-        streams = entry.session.num_streams
+        streams = entry.open_streams
         entry.close_reason = f"evicted: {reason}" if reason else "evicted"
         hub.events.emit(
             "session", "session.evicted", f"sessions/{entry.id}", f"agent {entry.agent_id} evicted: {reason or 'asked'}",
@@ -134,7 +134,7 @@ class Leaving:
         """The deadline of a drain."""
         self._forget_cut(entry)
         if entry.id in self._hub.roster.live:
-            streams = entry.session.num_streams
+            streams = entry.open_streams
             if streams:
                 logger.warning(
                     "drain deadline: cutting what is still open",

@@ -141,6 +141,11 @@ class AgentSession:
         """Whether it takes another exchange now."""
         return self.ready and self.active < MAX_STREAMS and self.session.can_open
 
+    @property
+    def open_streams(self) -> int:
+        """Streams in use now, for people: the control stream is always there and does not count."""
+        return max(0, self.session.num_streams - self.controlled)
+
     def last_seen(self) -> float:
         """When bytes last came from the agent, in seconds since the epoch; as exact as somebody looks."""
         received = self.session.core.bytes_in

@@ -12,6 +12,7 @@ from hubd.sessions import AgentPools, AgentSession, Pool
 class FakeSession:
     def __init__(self) -> None:
         self.can_open = True
+        self.num_streams = 0
         self.is_closed = False
         self.said = 0
 
@@ -132,3 +133,13 @@ def test_a_full_session_cannot_open():
     assert one.can_open
     one.active = sessions.MAX_STREAMS
     assert not one.can_open
+
+
+def test_the_control_stream_is_no_stream_in_use():
+    one = entry()
+    one.session.num_streams = 3
+    assert one.open_streams == 3
+    one.controlled = True
+    assert one.open_streams == 2
+    one.session.num_streams = 0
+    assert one.open_streams == 0, "the session may end before its control stream is seen to"

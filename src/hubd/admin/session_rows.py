@@ -51,7 +51,7 @@ def message(hub: Hub, row: Row) -> pb.Session:
 
 
 def _measure(session: pb.Session, entry: AgentSession) -> None:
-    session.open_streams = entry.session.num_streams
+    session.open_streams = entry.open_streams
     rtt = span(entry.session.rtt)
     if rtt is not None:
         session.rtt.CopyFrom(rtt)

@@ -102,7 +102,7 @@ def _session_row(entry: AgentSession) -> Values:
     session = entry.session
     core = session.core
     return (
-        f"agents/{entry.agent_id}", core.bytes_in, session.bytes_out, core.streams_opened, len(core.streams),
+        f"agents/{entry.agent_id}", core.bytes_in, session.bytes_out, core.streams_opened, entry.open_streams,
         entry.requests, entry.errors, core.keepalive.rtt,
     )  # fmt: skip
 
@@ -116,7 +116,7 @@ def _sum_row(agent: str, past: Totals, entries: list[AgentSession]) -> Values:
     draining = sum(entry.draining for entry in entries)
     return (
         agent, totals.bytes_in, totals.bytes_out, totals.streams_opened,
-        sum(entry.session.num_streams for entry in entries), totals.requests, totals.errors,
+        sum(entry.open_streams for entry in entries), totals.requests, totals.errors,
         min(rtts) if rtts else None, len(entries) - draining, draining,
     )  # fmt: skip
 
