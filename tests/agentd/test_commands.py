@@ -104,12 +104,12 @@ async def test_the_hub_is_away(agentd):
 
 async def test_settings_without_an_agent(agentd):
     file = agentd.folder / "x.toml"
-    file.write_text('hub = "ws://h:1"\nid = "a"\n[remote]\nallow = ["web"]\n')
+    file.write_text('hub = "ws://127.0.0.1:1"\nid = "a"\n[remote]\nallow = ["web"]\n')
     assert (await agentd.run("config", "check", "-c", str(file)))[0] == 0
     code, out, _ = await agentd.run("config", "show", "--origin", "-c", str(file))
     assert f'remote.allow = ["web"]  # {file}:4' in out
     assert "pool_size = 1  # default" in out
-    file.write_text('hub = "ws://h:1"\nid = "a b"\nkepp_host = true\n[remote]\nallow = ["*x"]\n')
+    file.write_text('hub = "ws://127.0.0.1:1"\nid = "a b"\nkepp_host = true\n[remote]\nallow = ["*x"]\n')
     code, _, err = await agentd.run("config", "check", "-c", str(file))
     assert code == 78
     assert len(err.splitlines()) == 3
@@ -121,11 +121,11 @@ async def test_settings_without_an_agent(agentd):
 
 
 async def test_flags_for_services(agentd):
-    code, _, err = await agentd.run("run", "--hub", "ws://h:1", "--id", "a", "--expose", "web")
+    code, _, err = await agentd.run("run", "--hub", "ws://127.0.0.1:1", "--id", "a", "--expose", "web")
     assert code == 78
     assert "NAME=URL" in err
     code, _, err = await agentd.run(
-        "run", "--hub", "ws://h:1", "--id", "a", "--expose", "web=ftp://h", "--allow", "a b"
+        "run", "--hub", "ws://127.0.0.1:1", "--id", "a", "--expose", "web=ftp://h", "--allow", "a b"
     )
     assert code == 78
     assert "--expose" in err

@@ -103,7 +103,7 @@ def test_response_for_the_stream():
         b"HTTP/1.1 200 OK", b"Set-Cookie: a", b"Set-Cookie: b", b"Content-Length: 7",
     ]  # fmt: skip
     head = response(b"HTTP/1.1 299 Odd\r\n\r\n")
-    assert lines(stream_head(head, chunked=True)) == [b"HTTP/1.1 299 Unknown", b"Transfer-Encoding: chunked"]
+    assert lines(stream_head(head, chunked=True)) == [b"HTTP/1.1 299 Success", b"Transfer-Encoding: chunked"]
     assert lines(stream_head(response(b"HTTP/1.1 204 N\r\nContent-Length: 0\r\n\r\n"), chunked=False)) == [
         b"HTTP/1.1 204 No Content"
     ]

@@ -242,6 +242,7 @@ async def test_e4_streams_of_the_agent_are_refused(bench):
 
 async def test_e4_an_agent_that_goes_on_opening_streams_is_cut(bench):
     agent = await bench.agent()
+    control = await agent.session.open()
 
     async def churn(session: Session) -> None:
         while not session.is_closed:
@@ -255,6 +256,7 @@ async def test_e4_an_agent_that_goes_on_opening_streams_is_cut(bench):
         await churn(agent.session)
         raise ConnectionError
     await bench.wait(lambda: not bench.hub.pools.sessions())
+    control.reset()
 
 
 async def test_attach_while_draining(bench):
