@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import settings
 
 # Private keys the tests write must not be readable by everybody, or nobody takes them.
 os.umask(0o027)
+
+# A shell without job control has what it starts in the background ignore SIGINT, and programs under test inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Deadlines measure the machine, not the code, and a shared machine is slow at times.
 settings.register_profile("default", deadline=None)
