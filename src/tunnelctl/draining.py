@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 # Between two looks at how many streams are left.
+# Seconds until a hub that was away is asked once more; whoever waits has a deadline of its own.
+_AGAIN = 0.2
 _COUNTING = 0.5
 # Behind a drain's deadline, for the hub to cut and say so.
 _GRACE = 15.0
@@ -151,13 +153,16 @@ async def _count(hub: Hub, waiting: dict[str, Row], progress: Progress) -> None:
 
 
 async def _last(hub: Hub, name: str, known: Row) -> Row:
-    """Return the state a session ended in, as far as the hub still knows it."""
+    """Return the state a session ended in, as far as the hub still knows it. A hub that restarts is asked again."""
     from tunnelpb.client import HubError
     from tunnelpb.hub.v1 import session_pb2
 
-    try:
-        return rows.session((await hub.sessions.GetSession(session_pb2.GetSessionRequest(name=name))).session)
-    except HubError as error:
-        if error.status.name != "NOT_FOUND":
-            raise
-        return known | {"state": "CLOSED", "open_streams": 0}
+    while True:
+        try:
+            return rows.session((await hub.sessions.GetSession(session_pb2.GetSessionRequest(name=name))).session)
+        except HubError as error:
+            if error.status.name == "NOT_FOUND":
+                return known | {"state": "CLOSED", "open_streams": 0}
+            if error.status.name != "UNAVAILABLE":
+                raise
+        await asyncio.sleep(_AGAIN)

@@ -55,7 +55,7 @@ async def test_it_goes_on_over_a_hub_that_restarts(run, fake):
     started = rows.session(session)
     async with connect(fake.address) as hub:
         waiting = asyncio.create_task(draining.wait(run, hub, [started], None))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(50):
             while not any(name == "WatchSessions" for name, _ in fake.calls):
                 await asyncio.sleep(0.01)
             session.state = Session.STATE_CLOSED
