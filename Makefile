@@ -7,6 +7,9 @@
 PY := .venv/bin/python
 unexport PYTHONPATH PYTHONHOME
 
+# Most system tests wait more than they compute: three at a time keep two cores busy. One file stays in one process.
+TEST_JOBS ?= 3
+
 # An interpreter counts if it runs, is new enough and can make environments (Debian splits that off).
 FIND_PYTHON := for candidate in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && break; \
@@ -29,7 +32,7 @@ demo: install ## start hub, agent and a sample target, send one request through,
 test: install ## the tests: no network but loopback once the Go programs are built, under ten minutes
 	@$(PY) -m conformance.gobuild >/dev/null
 	@$(PY) -m tools.goclient >/dev/null
-	@$(PY) -m pytest tests
+	@$(PY) -m pytest tests -n $(TEST_JOBS) --dist loadfile
 
 interop: install ## against other implementations: the yamux reference frame by frame, nginx, wrk and friends
 	@$(PY) -m tools.interop

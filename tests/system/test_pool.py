@@ -24,12 +24,13 @@ class Load:
         good: numbers answered 200.
         bad: numbers that failed, each with its status, or 0 for a broken connection.
         waiting: numbers sent and not answered yet.
+        begun: how many numbers have been given out; the next one's number.
     """
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._stop = False
-        self._next = 0
+        self.begun = 0
         self.good: set[int] = set()
         self.bad: dict[int, int] = {}
         self.waiting: set[int] = set()
@@ -40,7 +41,7 @@ class Load:
             async with Visitor(self._port) as visitor:
                 with_connection = True
                 while with_connection and not self._stop:
-                    number, self._next = self._next, self._next + 1
+                    number, self.begun = self.begun, self.begun + 1
                     self.waiting.add(number)
                     try:
                         answer = await visitor.request("POST", visitor.url(f"/work?n={number}"), b"x")
@@ -98,11 +99,13 @@ async def test_one_of_two_agents_killed_under_load(system: System, sockets: list
 
         agents[0].signal(signal.SIGKILL)
         in_flight = set(load.waiting)
+        first = load.begun
         await until(lambda: system.detached("a"), "the hub has noticed")
+        # The system closes a killed process's connections when it gets to it; what is sent until then is in flight too.
+        in_flight.update(range(first, load.begun))
         await load.done(200)
         await load.stop()
 
-        assert len(load.bad) <= len(in_flight)
         assert set(load.bad) <= in_flight, "only what was in flight fails"
         assert not set(load.bad) & workers[1].seen, "what reached the other agent does not fail"
         print(f"\n{len(load.bad)} of {len(load.good) + len(load.bad)} requests failed: {Counter(load.bad.values())}")
