@@ -167,10 +167,12 @@ class Connection(asyncio.Protocol):
             self.transport.write_eof()
 
     def discard(self, size: int) -> None:
-        """Count bytes that came too late."""
+        """Count bytes that came too late; of more than is dropped, none is read, and the visitor has until the deadline to
+        read its answer, which a close with bytes unread would overtake."""
         self._discarded += size
-        if self._discarded > self.hub.limits.linger:
-            self.abort()
+        if self._discarded > self.hub.limits.linger and not self.read_paused and self.phase == LINGER:
+            self.read_paused = True
+            self.transport.pause_reading()
 
     def abort(self) -> None:
         """Cut the connection, so that an incomplete answer shows as such."""

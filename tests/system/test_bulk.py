@@ -85,8 +85,8 @@ async def test_a_slow_visitor_slows_only_itself(ws_plant: Plant) -> None:
             await slow.head()
             crawling = asyncio.create_task(crawl(slow))
             stopped_at = await _stands_still(lambda: written)
-            # What kernels, windows and buffers on the way hold, and far from the whole.
-            assert stopped_at < 32 * MIB
+            # What windows and the kernel's buffers on three hops hold, and far from the whole. The daemons' part is below.
+            assert stopped_at < 96 * MIB
             async with Visitor(plant.port) as normal:
                 for _ in range(300):
                     assert (await normal.get("/hello")).status == 200
@@ -125,7 +125,8 @@ async def test_a_target_that_does_not_read_holds_its_visitor_back(ws_plant: Plan
         async with Visitor(plant.port) as visitor, asyncio.TaskGroup() as group:
             group.create_task(pour(visitor))
             stopped_at = await _stands_still(lambda: sent)
-            assert stopped_at < 32 * MIB
+            # As on the way down.
+            assert stopped_at < 96 * MIB
             async with Visitor(plant.port) as normal:
                 for _ in range(100):
                     assert (await normal.get("/hello")).status == 200

@@ -165,6 +165,7 @@ async def test_c17_an_early_answer_during_an_upload(ws_plant: Plant, status: str
                     pouring.cancel()
                 assert (answer.status, answer.body) == (int(status[:3]), b"not like this")
                 assert not answer.keeps
+                visitor.leave()
         assert (await fetch(plant.port, "/hello")).status == 200
 
 
