@@ -38,6 +38,11 @@ class Place:
     token: Secret | None
     context: Context
 
+    @property
+    def is_tls(self) -> bool:
+        """Whether it is reached over TCP, which is always TLS."""
+        return not self.address.strip().startswith("unix:")
+
 
 def locate(options: Options, settings: Settings, environ: Mapping[str, str]) -> Place:
     """Choose the hub.

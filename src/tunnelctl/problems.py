@@ -135,6 +135,8 @@ def of_hub(error: HubError, address: str, *, timeout: float) -> Problem:
         f"{error.message or name.lower().replace('_', ' ')} ({reason})"
     ]
     hint = _HINTS_BY_REASON.get(reason) or _HINTS.get(name, "")
+    if name == "PERMISSION_DENIED" and error.message.startswith("cert/"):
+        hint = "admin.clients in the hub's settings gives certificates their roles"
     return Problem(
         *lines, hint=hint, code=code, status=name, reason=reason, metadata=error.metadata, fields=error.fields
     )

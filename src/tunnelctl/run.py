@@ -35,7 +35,7 @@ class Run:
         self.environ = os.environ if environ is None else environ
         self.code = Code.OK
         self._settings: Settings | None = None
-        self._address = ""
+        self._place: Place | None = None
 
     # --- settings
 
@@ -78,8 +78,8 @@ class Run:
         """Open the hub; what calls in the block end with becomes a Problem."""
         from tunnelpb.client import HubError, connect
 
-        place = self.place()
-        self._address, start = place.address, time.monotonic()
+        place = self._place = self.place()
+        start = time.monotonic()
         self.detail(f"hub {place.address} ({place.origin})")
         deadline = self.settings.timeout if timeout is None else timeout
         secret = place.token.reveal() if place.token is not None else None
@@ -87,8 +87,6 @@ class Run:
             hub = connect(place.address, token=secret, tls=_tls(place), timeout=deadline)
         except ValueError as error:
             raise Problem(str(error), code=Code.USAGE, reason="BAD_ADDRESS") from None
-        except OSError as error:
-            raise Problem(f"{error.filename}: {error.strerror}", code=Code.CONFIG, reason="BAD_TLS_FILE") from None
         async with hub:
             try:
                 yield hub
@@ -99,7 +97,15 @@ class Run:
 
     def explain(self, error: HubError) -> Problem:
         """Return what a call's error means to the user."""
-        return of_hub(error, self._address, timeout=self.settings.timeout)
+        place = self._place
+        if place is not None and place.is_tls and error.status.name == "UNAVAILABLE" and not error.reason:
+            from tunnelctl import tlsfiles
+            from tunnelpb.client import Address
+
+            where = Address.parse(place.address)
+            if (problem := tlsfiles.explain(where.host, where.port, place.address, place.context)) is not None:
+                return problem
+        return of_hub(error, place.address if place is not None else "", timeout=self.settings.timeout)
 
     # --- words
 
@@ -159,9 +165,11 @@ class Run:
 
 
 def _tls(place: Place) -> Any:
+    if not place.is_tls:
+        return None
+    from tunnelctl import tlsfiles
     from tunnelpb.client import Tls
 
     files = place.context
-    if place.address.strip().startswith("unix:"):
-        return None
+    tlsfiles.check(files)
     return Tls(files.ca_file, files.cert_file, files.key_file, files.server_name)

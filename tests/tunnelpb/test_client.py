@@ -80,6 +80,11 @@ async def test_a_unix_socket_has_no_tls() -> None:
         connect("unix:/x", tls=Tls())
 
 
+async def test_a_key_without_a_certificate_does_not_end_the_process(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="without cert_file"):
+        connect("hub.example.com:1", tls=Tls(key_file=tmp_path / "own.key"))
+
+
 async def test_a_call_brings_the_token_and_a_deadline(fake: FakeHub) -> None:
     fake.token = "tun_x"
     async with connect(fake.address, token="tun_x") as hub:

@@ -74,7 +74,10 @@ class Tls:
     server_name: str | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Read the files. Raises OSError."""
+        """Read the files. Raises OSError, and ValueError for a key without a certificate."""
+        if self.key_file and not self.cert_file:
+            # gRPC's C core would end the process.
+            raise ValueError("key_file without cert_file: a key alone is no credential")
         ca = Path(self.ca_file).read_bytes() if self.ca_file else None
         chain = Path(self.cert_file).read_bytes() if self.cert_file else None
         key = Path(self.key_file).read_bytes() if self.key_file else chain
@@ -90,7 +93,7 @@ def connect(
     deadline of calls that answer once, where a call names no other; watches have none. Needs a running loop.
 
     Raises:
-        ValueError: the address or the token is malformed, or ``tls`` is given for a unix socket.
+        ValueError: the address or the token is malformed, ``tls`` is given for a unix socket, or lacks a certificate.
         OSError: a file of ``tls`` cannot be read.
     """
     where = Address.parse(address) if isinstance(address, str) else address

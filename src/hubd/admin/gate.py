@@ -115,9 +115,10 @@ class Gate(grpc.aio.ServerInterceptor):
             )  # fmt: skip
         if wanted is None or caller.role < wanted:
             needed = "nobody" if wanted is None else wanted.name.lower()
+            has = f"the role {caller.role.name.lower()}" if caller.role else "no role here"
             raise ApiError(
                 Code.PERMISSION_DENIED, "ROLE_REQUIRED",
-                f"{caller.actor} has the role {caller.role.name.lower()}, this needs {needed}",
+                f"{caller.actor} has {has}, this needs {needed}",
                 metadata={"role": caller.role.name, "needed": needed.upper()},
             )  # fmt: skip
 

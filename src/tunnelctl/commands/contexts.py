@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -71,7 +72,7 @@ def set_(
     except ValueError as error:
         raise Problem(f"--address: {error}", code=Code.USAGE, reason="BAD_ADDRESS") from None
     given = {
-        key: value
+        key: _lasting(key, value)
         for key in ("token_file", "ca_file", "cert_file", "key_file", "server_name")
         if (value := getattr(run.options, key)) is not None
     }
@@ -81,6 +82,11 @@ def set_(
     run.note(f"context {name} is in {file}" + (", and current" if current == name else ""))
     if run.output is not Output.TABLE:
         run.show_one("context", _row(name, made, current))
+
+
+def _lasting(key: str, value: str) -> str:
+    """Return a setting with a path that means the same from everywhere."""
+    return value if key == "server_name" or value.startswith(("~", "-")) else os.path.abspath(value)
 
 
 def delete(run: Run, name: Name) -> None:

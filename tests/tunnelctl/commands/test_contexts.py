@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import tomllib
 
@@ -29,7 +30,11 @@ def test_contexts_are_made_used_and_deleted(alone, fake, home):
         "current": "lab",
         "context": {
             "lab": {"address": fake.address},
-            "prod": {"address": "hub.example.com:7443", "token_file": "~/prod.token", "ca_file": "ca.pem"},
+            "prod": {
+                "address": "hub.example.com:7443",
+                "token_file": "~/prod.token",
+                "ca_file": os.path.abspath("ca.pem"),
+            },
         },
     }
     alone("context", "set", "prod", "--server-name", "hub")
