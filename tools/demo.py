@@ -175,14 +175,18 @@ def interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def stop(programs: list[Program]) -> list[str]:
-    """Stop in reverse order, deaf to further signals. Returns who did not end cleanly."""
+def stop(programs: list[Program], *, ready: bool) -> list[str]:
+    """Stop in reverse order, deaf to further signals. Returns who did not end cleanly.
+
+    Programs that are not ready may not know yet what SIGTERM means to them.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     unclean = []
+    clean = (0,) if ready else (0, -signal.SIGTERM)
     for program in reversed(programs):
         code = program.stop()
-        if code:
+        if code not in clean:
             unclean.append(f"{program.name} ended with code {code}")
     return unclean
 
@@ -195,16 +199,19 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     programs: list[Program] = []
     problems: list[str] = []
+    ready = False
     with tempfile.TemporaryDirectory(prefix="tunnel-demo-") as folder:
         try:
-            send(start(programs, Path(folder)))
+            url = start(programs, Path(folder))
+            ready = True
+            send(url)
             if not once:
                 serve(programs)
         except KeyboardInterrupt:
             print(flush=True)
         except DemoError as error:
             problems.append(str(error))
-        unclean = stop(programs)
+        unclean = stop(programs, ready=ready)
         problems = problems or unclean
     for problem in problems:
         print(f"demo: {problem}", file=sys.stderr)

@@ -27,9 +27,11 @@ def fingerprint() -> str:
 
 
 def works() -> bool:
-    """Tell whether the environment's interpreter still runs; the one it was made from may be gone."""
+    """Tell whether the environment can be used: its interpreter may be gone, or its making may have been broken off."""
     try:
-        return subprocess.run([VENV / "bin/python", "-c", ""], check=False, capture_output=True).returncode == 0
+        return (
+            subprocess.run([VENV / "bin/python", "-c", "import pip"], check=False, capture_output=True).returncode == 0
+        )
     except OSError:
         return False
 
@@ -60,4 +62,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("install: interrupted; the next time it goes on")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"install: {Path(error.cmd[0]).name} failed with code {error.returncode}; what it said stands above")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from agentd.cli import app
+import sys
+
+from tunnel.signals import quick_end
 
 
 def main() -> None:
     """Run the command line."""
-    app()
+    with quick_end():
+        from agentd import cli
+    sys.exit(cli.main(sys.argv[1:]))
 
 
 if __name__ == "__main__":

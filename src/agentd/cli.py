@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
@@ -17,7 +17,7 @@ from agentd.config import AgentConfig
 from agentd.hubs import Hub, read_hubs, unprotected
 from agentd.services import own_services
 from carrier_api import Registry, client_context
-from tunnel import logs
+from tunnel import commandline, logs
 from tunnel.allocator import keep_buffers
 from tunnel.logs import Secret
 from tunnel.loops import loop_factory
@@ -37,6 +37,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings=commandline.SETTINGS,
 )
 app.command()(enrollcommand.enroll)
 
@@ -57,6 +58,16 @@ app.add_typer(configcommands.plugins)
 commands.register(app)
 
 
+@app.callback()
+def _root(version: commandline.Version = False) -> None:
+    """Take the options of the program itself."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line. Returns the exit code."""
+    return commandline.run(app, "agentd", arguments)
+
+
 @app.command()
 def version() -> None:
     """Print the version."""
@@ -75,7 +86,7 @@ def run(
         ),
     ] = None,
     expose: Annotated[list[str] | None, typer.Option(help="NAME=URL, the same by name. Repeatable.")] = None,
-    config: Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")] = None,
+    config: Annotated[Path | None, typer.Option("-c", "--config", help="TOML file with settings.")] = None,
     token_file: Annotated[str | None, typer.Option(help="File with the token, - for standard input.")] = None,
     keep_host: Annotated[bool, typer.Option("--keep-host", help="Send the visitor's Host to the target.")] = False,
     label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, told to the hub. Repeatable.")] = None,

@@ -27,6 +27,10 @@ _SELF_EXPLAINED = ("attach_insecure", "agent_taken", "agent_denied")
 def explain_failure(error: Exception, hub: Hub) -> str:
     """Why an attempt to attach failed, and the remedy where there is one."""
     if isinstance(error, AttachRefused):
+        if error.status < 400:
+            # No hub of any kind answers so; what does is a web server, or a proxy that sends people elsewhere.
+            hint = "a redirect is not followed: give the URL it leads to" if error.status >= 300 else "check the URL"
+            return f"what answers at {hub.place} is no hub: it answered {error.status}; {hint}"
         known = error.code not in _SELF_EXPLAINED
         hint = _REFUSED.get(error.status, "").format(scheme=hub.address.scheme) if known else ""
         text = f"hub {hub.place} refused agent {hub.agent_id}: {error.status} {error.code}: {error.message}"

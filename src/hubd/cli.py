@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -14,7 +14,7 @@ import typer
 
 from hubd import configcommands, healthcommand, initcommand, passwordcommand, plugincommands, tokencommands
 from hubd.config import HubConfig
-from tunnel import logs
+from tunnel import commandline, logs
 from tunnel.allocator import keep_buffers
 from tunnel.loops import loop_factory
 from tunnel.settings import EXIT_CONFIG, Loaded, SettingsError, load
@@ -27,6 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings=commandline.SETTINGS,
 )
 app.add_typer(tokencommands.app)
 app.add_typer(configcommands.app)
@@ -48,6 +49,16 @@ _KEYS = {
 _FLAG_NAMES = {key: "--" + flag.replace("_", "-") for flag, key in _KEYS.items()}
 
 
+@app.callback()
+def _root(version: commandline.Version = False) -> None:
+    """Take the options of the program itself."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line. Returns the exit code."""
+    return commandline.run(app, "hubd", arguments)
+
+
 @app.command()
 def version() -> None:
     """Print the version."""
@@ -58,7 +69,7 @@ def version() -> None:
 def serve(
     ctx: typer.Context,
     dev: Annotated[bool, typer.Option("--dev", help="Let any agent attach. Loopback only.")] = False,
-    config: Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")] = None,
+    config: Annotated[Path | None, typer.Option("-c", "--config", help="TOML file with settings.")] = None,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT for visitors and agents (127.0.0.1:8882).")] = None,
     tls_listen: Annotated[str | None, typer.Option(help="HOST:PORT for the same with TLS.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,

@@ -24,7 +24,7 @@ _USAGE = 2
 _NOT_FOUND = 3
 _CONFLICT = 6
 
-_Config = Annotated[Path | None, typer.Option("--config", help="TOML file with the hub's settings.")]
+_Config = Annotated[Path | None, typer.Option("-c", "--config", help="TOML file with the hub's settings.")]
 _Store = Annotated[Path | None, typer.Option("--store", help="File of the store, instead of the settings' one.")]
 
 

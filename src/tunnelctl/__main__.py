@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from tunnelctl.cli import run
+from tunnel.signals import quick_end
 
 
 def main() -> None:
     """Run the command line."""
+    with quick_end():
+        from tunnelctl.cli import run
     sys.exit(run(sys.argv[1:]))
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import typer
 
+from tunnel import commandline
 from tunnel.version import VERSION
 from tunnelctl.command import command, wrapped
 from tunnelctl.commands import agents, contexts, diagnose, events, hub, routes, sessions, stats, status, tokens
@@ -24,13 +24,11 @@ app = typer.Typer(
     help="Manage hubs, their agents and sessions over the gRPC API.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings=commandline.SETTINGS,
 )
 
-# Typer has its own copy of click and exports none of its base classes but through this one.
-_UsageError: Any = typer.BadParameter.__mro__[1]
 
-
-def _root(run: Run) -> None:
+def _root(run: Run, version: commandline.Version = False) -> None:
     """Keep the options for the command."""
 
 
@@ -53,27 +51,20 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = app(list(arguments), prog_name="tunnelctl", standalone_mode=False)
         sys.stdout.flush()
-    except _UsageError as error:
-        context = getattr(error, "ctx", None)
+    except commandline.UsageError as error:
         message = error.format_message()
-        hint = f"{context.command_path} --help" if context is not None else "tunnelctl --help"
+        hint = commandline.help_of(error, "tunnelctl")
         if not message:
             return int(error.exit_code)
-        problem = Problem(_one_line(message), hint=hint, code=Code.USAGE, reason="BAD_USAGE")
+        problem = Problem(commandline.one_line(message), hint=hint, code=Code.USAGE, reason="BAD_USAGE")
         problem.tell(as_json=_wants_json(arguments))
         return int(Code.USAGE)
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         return int(Code.INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read has enough; the interpreter must not try to flush again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        commandline.leave_output()
         return int(Code.FAILURE)
     return code if isinstance(code, int) else int(Code.OK)
-
-
-def _one_line(message: str) -> str:
-    text = " ".join(message.replace("Value error, ", "").split())
-    return (text[:1].lower() + text[1:]).removesuffix(".")
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:

@@ -35,6 +35,8 @@ def failed(code: str, message: str, cause: Exception | None = None) -> AttachFai
         (failed("bad_response", "does not answer as a hub"), ["is no hub", "check the URL"]),
         (failed("closed", "closed without an answer"), ["closed without an answer"]),
         (AttachRefused(401, "token_missing", "no token", None), ["401 token_missing: no token", "--token-file"]),
+        (AttachRefused(302, "http_302", "no", None), ["is no hub", "answered 302", "redirect is not followed"]),
+        (AttachRefused(200, "http_200", "no", None), ["is no hub", "answered 200", "check the URL"]),
         (AttachRefused(403, "forbidden", "no", None), ["403", "--id"]),
         (AttachRefused(404, "http_404", "no", None), ["check the URL"]),
         (AttachRefused(409, "taken", "no", None), ["another --id"]),

@@ -68,3 +68,13 @@ def test_a_program_that_fails_is_told_with_its_own_words(tmp_path: demo.Path) ->
     with pytest.raises(demo.DemoError, match=r"hub ended with code 3:\n    no such thing"):
         demo.wait_for("the hub", program, lambda: None)
     assert program.stop() == 3
+
+
+def test_stopped_while_it_starts_it_complains_of_nothing(running: subprocess.Popen[str]) -> None:
+    assert running.stdout is not None
+    # The hub is being started now, and does not know yet what to do about SIGTERM.
+    assert running.stdout.readline().startswith("demo: target")
+    running.send_signal(signal.SIGINT)
+    rest, _ = running.communicate(timeout=50)
+    assert running.returncode == 0, rest
+    assert "ended with code" not in rest and "Traceback" not in rest

@@ -114,3 +114,10 @@ def test_tools_that_run_before_the_installation_need_the_standard_library_only()
     for name in ("install", "lock", "gotool"):
         code = f"import sys; sys.path.insert(0, '.'); import tools.{name}"
         subprocess.run([sys.executable, "-I", "-S", "-c", code], cwd=install.ROOT, check=True)
+
+
+def test_an_environment_whose_making_was_broken_off_is_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(install, "VENV", tmp_path / "venv")
+    assert not install.works()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    assert not install.works()
