@@ -12,10 +12,11 @@ from pathlib import Path
 
 import grpc.aio
 import pytest
-from tests.system.harness import DEADLINE, POLL, System
-from tests.system.targets import Target, WebSocketTarget
-from tests.system.visitors import Visitor
+from tests.system.harness import DEADLINE, POLL, System, until
+from tests.system.targets import Call, Target, WebSocketTarget
+from tests.system.visitors import Cut, Visitor
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedError
 
 from tunnelpb.hub.v1 import session_pb2 as pb
 from tunnelpb.hub.v1.session_pb2_grpc import SessionServiceStub
@@ -117,6 +118,60 @@ async def test_the_deadline_of_a_drain_cuts_a_connection_without_an_end(
             assert await visitor.recv() == "still there"
             await visitor.wait_closed()
             assert 0.8 < asyncio.get_running_loop().time() - began < 5
+
+
+async def test_an_eviction_ends_every_open_stream_and_nobody_takes_a_part_for_the_whole(
+    system: System, sockets: list[socket.socket], folder: Path
+) -> None:
+    """Downloads, an answer that trickles, an upload, a silent target and a WebSocket, all at once."""
+    system.start_hub("--admin", f"unix:{folder}/a.sock")
+
+    async def trickle(call: Call) -> None:
+        await call.head("200 OK", "Transfer-Encoding: chunked")
+        await call.chunk(b"first")
+        await call.left()
+
+    async def silent(call: Call) -> None:
+        await call.left()
+
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(asyncio.timeout(2 * DEADLINE))
+        target = await stack.enter_async_context(Target(sockets[0]))
+        speaker = await stack.enter_async_context(WebSocketTarget(sockets[1]))
+        target.on("/trickle", trickle)
+        target.on("/silent", silent)
+        agent = system.start_agent("a", target.address, speaker.address)
+        sessions = await stack.enter_async_context(api(folder / "a.sock"))
+        reading, big, asking, sending = [
+            await stack.enter_async_context(Visitor(system.port, receive_buffer=4096)) for _ in range(4)
+        ]
+        reading.write_head("GET", reading.url("/trickle"))
+        big.write_head("GET", big.url("/download?size=100000000"))
+        asking.write_head("GET", asking.url("/silent"))
+        sending.write_head("POST", sending.url("/upload"), "Content-Length: 100000000")
+        await sending.send(b"part")
+        parts = [(visitor, await visitor.head()) for visitor in (reading, big)]
+        url = f"ws://127.0.0.1:{system.port}/api/v1/proxy/a/echo?x-proxy-host={speaker.address}"
+        socket_ = await stack.enter_async_context(connect(url, compression=None, proxy=None))
+        await socket_.send("x")
+        assert await socket_.recv() == "x"
+        await until(lambda: target.open == 4 and len(target.calls) == 4, "all are at their targets")
+        (name,) = await names(sessions)
+        answer = await sessions.EvictSession(pb.EvictSessionRequest(name=name))
+        assert (answer.reset_streams, answer.session.open_streams) == (5, 0)
+        assert answer.session.state == pb.Session.STATE_CLOSED
+        for visitor, response in parts:
+            with pytest.raises(Cut):
+                async for _ in visitor.pieces(response):
+                    pass
+        for visitor in (asking, sending):
+            assert (await visitor.head()).status in (502, 503)
+        with pytest.raises(ConnectionClosedError):
+            await socket_.recv()
+        await until(lambda: not target.open and not speaker.open, "no target is kept waiting")
+        await asyncio.to_thread(system.wait_attached, "a", 2, agent)
+        async with Visitor(system.port) as visitor:
+            assert (await visitor.get("/hello")).status == 200
 
 
 async def test_an_evicted_agent_comes_back_unless_it_is_denied(
