@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc.aio
 import uvloop
@@ -24,6 +25,9 @@ import uvloop
 from benchmarks.procs import Child, free_port
 from tunnelpb.hub.v1 import session_pb2 as pb
 from tunnelpb.hub.v1.session_pb2_grpc import SessionServiceStub
+
+if TYPE_CHECKING:
+    from tunnelpb.hub.v1.session_pb2_grpc import SessionServiceAsyncStub
 
 DEADLINE = 20.0
 PIECE = bytes(64 * 1024)
@@ -102,7 +106,7 @@ def daemons(folder: Path, port: int, target: str) -> Iterator[None]:
             yield
 
 
-async def _present(sessions: SessionServiceStub) -> str:
+async def _present(sessions: SessionServiceAsyncStub) -> str:
     """The session in service, once there is one."""
     wanted = pb.SessionFilter(states=[pb.Session.STATE_ACTIVE])
     while True:
@@ -113,7 +117,7 @@ async def _present(sessions: SessionServiceStub) -> str:
 
 
 async def _round(
-    sessions: SessionServiceStub, port: int, target: Target, streams: int, kinds: Sequence[str]
+    sessions: SessionServiceAsyncStub, port: int, target: Target, streams: int, kinds: Sequence[str]
 ) -> tuple[float, float, float]:
     name = await _present(sessions)
     visitors = [Visitor(port, kinds[number % len(kinds)]) for number in range(streams)]
@@ -140,7 +144,7 @@ async def measure(streams: int, rounds: int, kinds: Sequence[str]) -> None:
     address = "http://{}:{}".format(*server.sockets[0].getsockname())
     with tempfile.TemporaryDirectory(prefix="ev") as name, daemons(Path(name), port, address):
         async with grpc.aio.insecure_channel(f"unix:{name}/a.sock") as channel, asyncio.timeout(rounds * DEADLINE):
-            sessions = SessionServiceStub(channel)
+            sessions: SessionServiceAsyncStub = SessionServiceStub(channel)
             found = [await _round(sessions, port, target, streams, kinds) for _ in range(rounds)]
     server.close()
     print(f"{streams} open streams, {rounds} rounds, milliseconds from the call to:")

@@ -64,15 +64,15 @@ class Scope:
         """The same for clients that ask for the same."""
         return self.scope, self.parent
 
-    def rows(self) -> dict[str, Values]:
-        """Every row by name, as of now."""
+    def rows(self) -> Iterator[tuple[str, Values]]:
+        """Every row by name, each as of when it is taken; which there are is as of now."""
         if self.scope == HUB:
-            return {f"hubs/{self._hub.id}": _hub_row(self._hub)}
+            return iter([(f"hubs/{self._hub.id}", _hub_row(self._hub))])
         if self.scope == AGENT:
-            return dict(self._agents())
+            return self._agents()
         if self.scope == SESSION:
-            return {f"sessions/{entry.id}": _session_row(entry) for entry in self._entries()}
-        return dict(self._streams())
+            return ((f"sessions/{entry.id}", _session_row(entry)) for entry in self._entries())
+        return self._streams()
 
     def _entries(self) -> list[AgentSession]:
         live = self._hub.roster.live
@@ -93,7 +93,7 @@ class Scope:
 
     def _streams(self) -> Iterator[tuple[str, Values]]:
         for entry in self._entries():
-            for stream in entry.session.core.streams.values():
+            for stream in list(entry.session.core.streams.values()):
                 name = f"sessions/{entry.id}/streams/{stream.id}"
                 yield name, (f"agents/{entry.agent_id}", stream.bytes_in, stream.bytes_out)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hubd.admin.endless import LIFE_SECONDS, Endings, leaving
 from hubd.admin.gate import Context
 from hubd.admin.names import seconds, stamp
-from hubd.admin.sampler import Samplers
+from hubd.admin.sampler import Samplers, sliced
 from hubd.admin.stats_rows import Scope, encode
 from tunnelpb.hub.v1 import stats_pb2 as pb
 from tunnelpb.hub.v1.stats_pb2_grpc import StatsServiceServicer
@@ -42,7 +42,7 @@ class StatsService(StatsServiceServicer):
     async def GetStats(self, request: pb.GetStatsRequest, context: Context) -> pb.GetStatsResponse:
         """The rows of one scope."""
         scope = Scope(self._hub, request.scope, request.parent)
-        rows = [encode(name, values) for name, values in scope.rows().items()]
+        rows = [encode(name, values) async for name, values in sliced(scope.rows())]
         return pb.GetStatsResponse(time=stamp(time.time()), stats=rows)
 
     async def StreamStats(
@@ -57,14 +57,14 @@ class StatsService(StatsServiceServicer):
         try:
             seen = 0
             while True:
-                answer, seen = sampler.since(seen), sampler.tick
-                # Encoded already, for everybody; the gate lets bytes through as they are.
-                yield answer  # type: ignore[misc]
-                # Under a slow client this may be long past, and then there is no need to wait.
+                # Under a slow client the next sample may be long past, and then there is no need to wait.
                 while sampler.tick == seen:
                     left = end - loop.time()
                     if ending.done() or left <= 0:
                         raise leaving()
                     await asyncio.wait({sampler.bell(), ending}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                answer, seen = sampler.since(seen), sampler.tick
+                # Encoded already, for everybody; the gate lets bytes through as they are.
+                yield answer  # type: ignore[misc]
         finally:
             leave()

@@ -135,7 +135,7 @@ class FakeScope:
 
     def rows(self):
         self.reads += 1
-        return {name: ("agents/a", value, 0) for name, value in self.content.items()}
+        return iter([(name, ("agents/a", value, 0)) for name, value in self.content.items()])
 
 
 def read(data: bytes) -> pb.StreamStatsResponse:
@@ -146,22 +146,22 @@ async def test_late_clients_get_what_changed_meanwhile_and_are_told():
     scope = FakeScope()
     scope.content = {"a": 1, "b": 1}
     sampler = Sampler(scope, 1.0)
-    sampler.sample()
+    await sampler.sample()
     assert {row.name for row in read(sampler.since(0)).stats} == {"a", "b"}
     scope.content["a"] = 2
-    sampler.sample()
+    await sampler.sample()
     assert [row.name for row in read(sampler.since(1)).stats] == ["a"]
     assert sampler.since(1) is sampler.since(1), "everybody is sent the same bytes"
     assert sampler.since(0) is sampler.since(0)
     del scope.content["b"]
     scope.content["c"] = 1
-    sampler.sample()
-    sampler.sample()
+    await sampler.sample()
+    await sampler.sample()
     late = read(sampler.since(1))
     assert ([row.name for row in late.stats], list(late.removed), late.skipped_intervals) == (["a", "c"], ["b"], 2)
     assert read(sampler.since(3)).stats == []
     scope.content["b"] = 9
-    sampler.sample()
+    await sampler.sample()
     late = read(sampler.since(1))
     assert ([row.name for row in late.stats], list(late.removed)) == (["a", "c", "b"], [])
 
@@ -172,9 +172,27 @@ async def test_who_missed_too_many_that_went_gets_all_anew(monkeypatch):
     sampler = Sampler(scope, 1.0)
     for number in range(5):
         scope.content = {f"row{number}": 1}
-        sampler.sample()
+        await sampler.sample()
     assert read(sampler.since(1)).full
     assert not read(sampler.since(4)).full
+
+
+async def test_others_are_served_while_a_sample_is_taken():
+    scope, turns = FakeScope(), 0
+    scope.content = {f"row{number}": 1 for number in range(10 * sampler_module.SLICE)}
+    sampler = Sampler(scope, 1.0)
+
+    async def visitor() -> None:
+        nonlocal turns
+        while not sampler.tick:
+            turns += 1
+            assert sampler.since(0) == b"full", "a sample is there as a whole or not at all"
+            await asyncio.sleep(0)
+
+    sampler._full = b"full"
+    await asyncio.gather(sampler.sample(), visitor())
+    assert turns >= 10
+    assert len(read(sampler.since(0)).stats) == len(scope.content)
 
 
 async def test_one_sampler_for_all_who_ask_for_the_same():
@@ -182,6 +200,7 @@ async def test_one_sampler_for_all_who_ask_for_the_same():
     one, leave_one = samplers.enter(scope, 1.0)
     two, leave_two = samplers.enter(FakeScope(), 1.0)
     other, leave_other = samplers.enter(scope, 2.0)
+    await until(lambda: one.tick and other.tick)
     assert one is two and other is not one and scope.reads == 2
     leave_one()
     leave_two()
@@ -194,5 +213,5 @@ async def test_one_sampler_for_all_who_ask_for_the_same():
 
 async def test_rows_of_a_hub(bench):
     scope = Scope(bench.hub, 0, "")
-    ((name, values),) = scope.rows().items()
+    ((name, values),) = scope.rows()
     assert encode(name, values).name == f"hubs/{bench.hub.id}"
