@@ -102,7 +102,9 @@ def mirror_faults(root: Path) -> Iterator[str]:
         # A main only hands over, and every test that starts the daemon runs it.
         if path.name == "__main__.py" or generated(path) or excused or not has_behaviour(path.read_text("utf-8")):
             continue
-        parts = [part for part in name.with_suffix("").parts if part not in ("plugins", "__init__")]
+        parts = [part for part in name.with_suffix("").parts if part != "__init__"]
+        if parts[0] == "plugins":
+            parts = parts[1:]
         tests = folder.glob("test_*.py")
         if not any(test.match(f"test_{parts[-1].strip('_')}*.py") or _imports(test, ".".join(parts)) for test in tests):
             yield f"src/{name}: no test file tests/{name.parent}/test_{parts[-1].strip('_')}*.py"

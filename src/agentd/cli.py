@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
-from agentd import commands, configcommands, enrollcommand
+from agentd.commands import config as config_commands
+from agentd.commands import enroll, local
 from agentd.config import AgentConfig
 from agentd.hubs import Hub, read_hubs, unprotected
 from agentd.services import own_services
@@ -39,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings=commandline.SETTINGS,
 )
-app.command()(enrollcommand.enroll)
+app.command()(enroll.enroll)
 
 # Flags whose setting is not called as they are.
 _KEYS = {
@@ -53,9 +54,9 @@ _KEYS = {
 }
 _FLAG_NAMES = {key: "--" + flag.replace("_", "-") for flag, key in _KEYS.items() if flag != "agent_id"}
 
-app.add_typer(configcommands.app)
-app.add_typer(configcommands.plugins)
-commands.register(app)
+app.add_typer(config_commands.app)
+app.add_typer(config_commands.plugins)
+local.register(app)
 
 
 @app.callback()

@@ -12,7 +12,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from hubd import configcommands, healthcommand, initcommand, passwordcommand, plugincommands, tokencommands
+from hubd.commands import config as config_commands
+from hubd.commands import health, init, password, plugins, tokens
 from hubd.config import HubConfig
 from tunnel import commandline, logs
 from tunnel.allocator import keep_buffers
@@ -29,12 +30,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings=commandline.SETTINGS,
 )
-app.add_typer(tokencommands.app)
-app.add_typer(configcommands.app)
-app.add_typer(plugincommands.app)
-app.command()(initcommand.init)
-app.command()(healthcommand.healthcheck)
-app.command()(passwordcommand.hash_password)
+app.add_typer(tokens.app)
+app.add_typer(config_commands.app)
+app.add_typer(plugins.app)
+app.command()(init.init)
+app.command()(health.healthcheck)
+app.command()(password.hash_password)
 
 # Flags whose setting is not called as they are.
 _KEYS = {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agentd.commands import find_socket
-from agentd.configcommands import app as config_app
+from agentd.commands.config import app as config_app
+from agentd.commands.local import find_socket
 
 
 class Agentd:

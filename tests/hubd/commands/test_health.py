@@ -17,8 +17,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from typer.testing import CliRunner, Result
 
 from hubd.cli import app
+from hubd.commands.health import ask_visitors_way
 from hubd.config import HubConfig
-from hubd.healthcommand import ask_visitors_way
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
