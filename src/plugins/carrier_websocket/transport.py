@@ -9,6 +9,7 @@ from typing import Any, cast
 from carrier_websocket.frames import (
     CLOSE,
     MAX_INBOUND,
+    NO_STATUS,
     NORMAL,
     PING,
     PONG,
@@ -24,6 +25,9 @@ CLOSE_TIMEOUT = 5.0
 MAX_JOIN = 64 * 1024
 """Bytes of small messages that are joined for one call of the session. Larger buffers cost more than they save: the C
 library gives memory from 128 KiB up back to the system and fetches it again each time."""
+MAX_PONGS = 16
+"""Pings of one read that are answered, the latest ones. Peers that test a connection send a few at once and want them
+all back; a flood of them does not come back out."""
 LINGER_TIMEOUT = 2.0
 """Seconds to go on reading after a violation, so that the kernel does not answer unread bytes with a reset, which could
 overtake our close frame."""
@@ -253,10 +257,9 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
 
     def _controls(self) -> None:
         controls, self._reader.controls = self._reader.controls, []
-        # Only the latest ping needs an answer (RFC 6455 section 5.5.3), so a flood of them does not come back out.
-        pings = [payload for opcode, payload in controls if opcode == PING]
-        if pings:
-            self._send_pong(pings[-1])
+        # An answer to the latest ping would do (RFC 6455 section 5.5.3).
+        for payload in [payload for opcode, payload in controls if opcode == PING][-MAX_PONGS:]:
+            self._send_pong(payload)
         # Nothing is read behind a close frame, so it is the last one.
         opcode, payload = controls[-1]
         if opcode == CLOSE:
@@ -279,7 +282,8 @@ class WebSocketTransport(asyncio.Transport, asyncio.Protocol):
             self._session.eof_received()
         self._deliver = False
         if not self._closing:
-            self._send_close(NORMAL)
+            # The peer's own code is the usual answer (RFC 6455 section 5.5.1).
+            self._send_close(NORMAL if code == NO_STATUS else code)
             self._lower.resume_reading()
         # The server ends the TCP connection, the client waits for that (RFC 6455 section 7.1.1) until the deadline.
         if not self.client:

@@ -12,6 +12,7 @@ from websockets.protocol import Protocol, Side
 
 from carrier_websocket import WebSocketError, WebSocketFraming, WebSocketTransport
 from carrier_websocket.frames import BINARY, CLOSE, MAX_IDLE_FRAMES, PING, PONG
+from carrier_websocket.transport import MAX_PONGS
 from yamux.testing import CLEAN, COALESCING, TINY, Link, MemoryPair, Recorder, memory_pair
 
 
@@ -113,7 +114,30 @@ async def test_pings_are_answered_and_pongs_are_not(client: bool) -> None:
     await side.session.received(1)
     assert await side.frames(1) == [(PONG, b"hello")]
     side.send(side.frame(PING, b"1") + side.frame(PING, b"2"))
-    assert (await side.frames(2))[1:] == [(PONG, b"2")]
+    assert (await side.frames(3))[1:] == [(PONG, b"1"), (PONG, b"2")]
+
+
+@BOTH
+async def test_of_many_pings_at_once_the_latest_are_answered(client: bool) -> None:
+    side = open_side(client, COALESCING)
+    side.send(b"".join(side.frame(PING, b"%d" % number) for number in range(100)) + side.frame(BINARY, b"x"))
+    await side.session.received(1)
+    side.transport.close()
+    await side.wire.until(lambda: CLOSE in dict(side.sent()))
+    assert [payload for opcode, payload in side.sent() if opcode == PONG] == [
+        b"%d" % number for number in range(100 - MAX_PONGS, 100)
+    ]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("payload", "answer"),
+    [(b"", 1000), (b"\x03\xe8bye", 1000), (b"\x03\xe9", 1001), (b"\x03\xf3", 1011), (b"\x0f\xa0", 4000)],
+)
+async def test_a_close_frame_is_answered_with_its_own_code(client: bool, payload: bytes, answer: int) -> None:
+    side = open_side(client)
+    side.send(side.frame(CLOSE, payload))
+    assert await side.frames(1) == [(CLOSE, answer.to_bytes(2, "big"))]
 
 
 async def test_pings_do_not_pile_up_answers_for_a_peer_that_does_not_read() -> None:
