@@ -100,7 +100,7 @@ def daemons(folder: Path, port: int, target: str) -> Iterator[None]:
     agent = ["-m", "agentd", "run", "--hub", f"ws://127.0.0.1:{port}", "--id", "a", "--target", target]
     with Child("hub", [sys.executable, *hub], folder / "hub.log") as one:
         one.wait_port(port)
-        state = {"AGENTD_STATE_DIR": str(folder / "state")}
+        state = {"AGENTD_STATE_DIR": str(folder / "state"), "AGENTD_CONFIG": ""}
         with Child("agent", [sys.executable, *agent, "--local-socket", "none"], folder / "agent.log", env=state) as two:
             two.wait_output("attached to")
             yield

@@ -17,12 +17,19 @@ ROOT = gobuild.ROOT
 HUB_READY = r"listen=http://127\.0\.0\.1:(\d+)"
 AGENT_READY = r"attached"
 
+NO_FILES = {"HUBD_CONFIG": "", "AGENTD_CONFIG": ""}
+
 
 def environment() -> dict[str, str]:
-    """Return what our daemons need in their environment: the sources, also where nothing is installed."""
+    """Return what our daemons need in their environment: the sources, also where nothing is installed, and no settings
+    of this machine."""
     folders = [str(ROOT / folder) for folder in ("src", "src/plugins", "proto")]
     before = os.environ.get("PYTHONPATH")
-    return {"PYTHONPATH": os.pathsep.join([*folders, *([before] if before else [])]), "PYTHONUNBUFFERED": "1"}
+    return {
+        "PYTHONPATH": os.pathsep.join([*folders, *([before] if before else [])]),
+        "PYTHONUNBUFFERED": "1",
+        **NO_FILES,
+    }
 
 
 def hub_argv(port: int, python: str = sys.executable) -> list[str]:

@@ -15,6 +15,9 @@ os.umask(0o027)
 # A shell without job control has what it starts in the background ignore SIGINT, and programs under test inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# A daemon under test is not the one this machine may be set up for.
+os.environ["HUBD_CONFIG"] = os.environ["AGENTD_CONFIG"] = ""
+
 # Deadlines measure the machine, not the code, and a shared machine is slow at times.
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")

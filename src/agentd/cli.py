@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -17,12 +16,13 @@ from agentd.commands import enroll, local
 from agentd.config import AgentConfig
 from agentd.hubs import Hub, read_hubs, unprotected
 from agentd.services import own_services
+from agentd.settings import read
 from carrier_api import Registry, client_context
 from tunnel import commandline, logs
 from tunnel.allocator import keep_buffers
 from tunnel.logs import Secret
 from tunnel.loops import loop_factory
-from tunnel.settings import EXIT_CONFIG, Fault, SecretFileError, SettingsError, load, read_secret_file
+from tunnel.settings import EXIT_CONFIG, Fault, SecretFileError, SettingsError, read_secret_file
 from tunnel.signals import ignore_stops
 from tunnel.targets import SERVICE_NAME
 from tunnel.version import VERSION
@@ -87,7 +87,9 @@ def run(
         ),
     ] = None,
     expose: Annotated[list[str] | None, typer.Option(help="NAME=URL, the same by name. Repeatable.")] = None,
-    config: Annotated[Path | None, typer.Option("-c", "--config", help="TOML file with settings.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("-c", "--config", help="TOML file with settings (/etc/agentd/agentd.toml).")
+    ] = None,
     token_file: Annotated[str | None, typer.Option(help="File with the token, - for standard input.")] = None,
     keep_host: Annotated[bool, typer.Option("--keep-host", help="Send the visitor's Host to the target.")] = False,
     label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, told to the hub. Repeatable.")] = None,
@@ -134,7 +136,7 @@ def read_settings(file: Path | None, flags: dict[str, object], registry: Registr
     """The settings of all layers, and the hubs in them.
 
     Args:
-        file: with settings.
+        file: with settings; None looks for the machine's.
         flags: by dotted key.
         registry: knows the carriers.
 
@@ -143,7 +145,7 @@ def read_settings(file: Path | None, flags: dict[str, object], registry: Registr
     """
     names = _FLAG_NAMES | {key: "--expose" for key in flags if key.startswith("service.")}
     try:
-        loaded = load(AgentConfig, prefix="AGENTD_", file=file, flags=flags, environ=os.environ, flag_names=names)
+        loaded = read(file, flags, names)
     except SettingsError as exc:
         # What is wrong with the URLs shows only once carriers read them, and is to be told with the rest.
         urls = flags.get("hub")

@@ -15,10 +15,11 @@ import typer
 from hubd.commands import config as config_commands
 from hubd.commands import health, init, password, plugins, tokens
 from hubd.config import HubConfig
+from hubd.settings import read
 from tunnel import commandline, logs
 from tunnel.allocator import keep_buffers
 from tunnel.loops import loop_factory
-from tunnel.settings import EXIT_CONFIG, Loaded, SettingsError, load
+from tunnel.settings import EXIT_CONFIG, Loaded, SettingsError
 from tunnel.signals import ignore_stops
 from tunnel.version import VERSION
 
@@ -70,7 +71,9 @@ def version() -> None:
 def serve(
     ctx: typer.Context,
     dev: Annotated[bool, typer.Option("--dev", help="Let any agent attach. Loopback only.")] = False,
-    config: Annotated[Path | None, typer.Option("-c", "--config", help="TOML file with settings.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("-c", "--config", help="TOML file with settings (/etc/hubd/hubd.toml).")
+    ] = None,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT for visitors and agents (127.0.0.1:8882).")] = None,
     tls_listen: Annotated[str | None, typer.Option(help="HOST:PORT for the same with TLS.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
@@ -99,15 +102,12 @@ def serve(
 ) -> None:
     """Run the hub until SIGTERM or SIGINT. SIGHUP reads the settings again, SIGUSR2 hands over to a new process."""
     flags = {_KEYS.get(name, name): value or None for name, value in ctx.params.items() if name != "config"}
-    from hubd.handover import RESERVED, inherit
+    from hubd.handover import inherit
 
     channel = inherit(os.environ, flags)
 
     def settings() -> Loaded[HubConfig]:
-        return load(
-            HubConfig, prefix="HUBD_", file=config, flags=flags, environ=os.environ, flag_names=_FLAG_NAMES,
-            reserved=RESERVED,
-        )  # fmt: skip
+        return read(config, flags, _FLAG_NAMES)
 
     try:
         loaded = settings()

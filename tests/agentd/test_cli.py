@@ -42,7 +42,7 @@ async def agentd():
     running = []
 
     async def start(*words: str, stdin: bytes | None = None, **environ: str) -> Command:
-        env = {key: value for key, value in os.environ.items() if not key.startswith("AGENTD_")}
+        env = {key: value for key, value in os.environ.items() if not key.startswith("AGENTD_")} | {"AGENTD_CONFIG": ""}
         env["PYTHONPATH"] = os.pathsep.join(sys.path)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "agentd", *words, env=env | environ,

@@ -54,8 +54,8 @@ def environment(folder: Path, extra: Sequence[Path] = ()) -> dict[str, str]:
         paths.append(str(_entry_points(folder)))
     paths += [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HUBD_", "AGENTD_"))}
-    # What agents keep must not meet an agent of the same name in another test.
-    state = {"AGENTD_STATE_DIR": str(folder / "state")}
+    # What agents keep must not meet an agent of the same name in another test, nor settings those of this machine.
+    state = {"AGENTD_STATE_DIR": str(folder / "state"), "AGENTD_CONFIG": "", "HUBD_CONFIG": ""}
     return kept | state | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from agentd.config import AgentConfig
+from agentd.settings import file_of, read
 from carrier_api import Registry
-from tunnel.settings import EXIT_CONFIG, Fault, SettingsError, load
+from tunnel.settings import EXIT_CONFIG, Fault, SettingsError
 
 app = typer.Typer(name="config", help="Check and show the settings, with no agent running.", no_args_is_help=True)
 plugins = typer.Typer(name="plugins", help="Carriers that are installed.", no_args_is_help=True)
 
-_Config = Annotated[Path | None, typer.Option("-c", "--config", help="TOML file with settings.")]
+_Config = Annotated[
+    Path | None, typer.Option("-c", "--config", help="TOML file with settings (/etc/agentd/agentd.toml).")
+]
 
 
 @app.command()
@@ -28,7 +30,7 @@ def check(config: _Config = None) -> None:
         read_settings(config, {}, Registry.load())
     except SettingsError as exc:
         _end(exc.faults)
-    typer.echo(f"{config or 'settings'}: good")
+    typer.echo(f"{file_of(config) or 'no file, settings'}: good")
 
 
 @app.command()
@@ -38,9 +40,11 @@ def show(
 ) -> None:
     """Print the settings in force, as TOML. The token itself is never among them."""
     try:
-        loaded = load(AgentConfig, prefix="AGENTD_", file=config, flags={}, environ=os.environ)
+        loaded = read(config)
     except SettingsError as exc:
         _end(exc.faults)
+    if origin:
+        typer.echo(f"# {file_of(config) or 'no file'}")
     for key, value, source in loaded.rows():
         behind = f"  # {source}" if origin else ""
         if value is None:

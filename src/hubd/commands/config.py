@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from carrier_api import server_context
 from hubd.config import HubConfig
-from tunnel.settings import EXIT_CONFIG, Fault, Loaded, SettingsError, load
+from hubd.settings import file_of, read
+from tunnel.settings import EXIT_CONFIG, Fault, Loaded, SettingsError
+from yamux.carrier import TlsOptions
 
 app = typer.Typer(name="config", help="Check and show the settings, with no hub running.", no_args_is_help=True)
 
-_Config = Annotated[Path | None, typer.Option("-c", "--config", help="TOML file with settings.")]
+_Config = Annotated[Path | None, typer.Option("-c", "--config", help="TOML file with settings (/etc/hubd/hubd.toml).")]
 
 # Settings that name files which must be there when the hub starts.
 _FILES = ("tls.cert", "tls.key", "tls.client_ca", "admin.tls.cert", "admin.tls.key", "admin.client_ca")
@@ -25,8 +27,8 @@ _FILES = ("tls.cert", "tls.key", "tls.client_ca", "admin.tls.cert", "admin.tls.k
 def check(config: _Config = None) -> None:
     """Say all that is wrong with the file and the environment, a line for each fault. Ends with code 78 then."""
     loaded = _load(config)
-    _end(list(missing_files(loaded)))
-    typer.echo(f"{config or 'settings'}: good")
+    _end(list(missing_files(loaded)) or list(unusable(loaded)))
+    typer.echo(f"{file_of(config) or 'no file, settings'}: good")
 
 
 @app.command()
@@ -35,7 +37,10 @@ def show(
     origin: Annotated[bool, typer.Option("--origin", help="Also where each setting comes from.")] = False,
 ) -> None:
     """Print the settings in force, as TOML. Secrets are masked."""
-    for line in lines(_load(config), origin=origin):
+    loaded = _load(config)
+    if origin:
+        typer.echo(f"# {file_of(config) or 'no file'}")
+    for line in lines(loaded, origin=origin):
         typer.echo(line)
 
 
@@ -75,11 +80,29 @@ def missing_files(loaded: Loaded[HubConfig]) -> Iterator[Fault]:
             yield Fault(source, key, f"cannot read {value}: {error.strerror}")
 
 
-def _load(config: Path | None) -> Loaded[HubConfig]:
-    from hubd.handover import RESERVED
+def unusable(loaded: Loaded[HubConfig]) -> Iterator[Fault]:
+    """Yield a fault for every certificate that cannot be used, found by using it."""
+    value = loaded.value
+    for key, tls, authorities in (
+        ("tls", value.tls, value.tls and value.tls.client_ca),
+        ("admin.tls", value.admin.tls, value.admin.client_ca),
+    ):
+        if tls is None:
+            continue
+        files = TlsOptions(
+            ca_file=str(authorities) if authorities else None,
+            cert_file=str(tls.cert),
+            key_file=str(tls.key or tls.cert),
+        )
+        try:
+            server_context(files)
+        except ValueError as error:
+            yield Fault(loaded.origins[f"{key}.cert"], key, str(error))
 
+
+def _load(config: Path | None) -> Loaded[HubConfig]:
     try:
-        return load(HubConfig, prefix="HUBD_", file=config, flags={}, environ=os.environ, reserved=RESERVED)
+        return read(config)
     except SettingsError as error:
         _end(error.faults)
         raise

@@ -20,18 +20,18 @@ _UNHEALTHY = 1
 
 
 def healthcheck(
-    config: Annotated[Path | None, typer.Option("-c", "--config", help="TOML file with the hub's settings.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("-c", "--config", help="TOML file with the hub's settings (/etc/hubd/hubd.toml).")
+    ] = None,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT the hub listens on, as given to serve.")] = None,
     shallow: Annotated[bool, typer.Option("--shallow", help="Only whether visitors are answered.")] = False,
 ) -> None:
     """Ask the hub how it is. Ends with code 0 if it serves, 1 if it drains or does not answer."""
-    from hubd.config import HubConfig
-    from hubd.handover import RESERVED
-    from tunnel.settings import EXIT_CONFIG, SettingsError, load
+    from hubd.settings import read
+    from tunnel.settings import EXIT_CONFIG, SettingsError
 
     try:
-        flags = {"listen": listen}
-        settings = load(HubConfig, prefix="HUBD_", file=config, flags=flags, environ=os.environ, reserved=RESERVED)
+        settings = read(config, {"listen": listen})
     except SettingsError as error:
         _fail(str(error), EXIT_CONFIG)
     try:

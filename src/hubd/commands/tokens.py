@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 
-from tunnel.settings import EXIT_CONFIG, SettingsError, load, parse_duration
+from tunnel.settings import EXIT_CONFIG, SettingsError, parse_duration
 
 if TYPE_CHECKING:
     from hubd.identity.texts import Kind
@@ -24,7 +24,9 @@ _USAGE = 2
 _NOT_FOUND = 3
 _CONFLICT = 6
 
-_Config = Annotated[Path | None, typer.Option("-c", "--config", help="TOML file with the hub's settings.")]
+_Config = Annotated[
+    Path | None, typer.Option("-c", "--config", help="TOML file with the hub's settings (/etc/hubd/hubd.toml).")
+]
 _Store = Annotated[Path | None, typer.Option("--store", help="File of the store, instead of the settings' one.")]
 
 
@@ -113,13 +115,13 @@ def revoke(
 
 @contextmanager
 def _book(config: Path | None, store: Path | None) -> Iterator[TokenBook]:
-    from hubd.config import HubConfig
     from hubd.identity.tokens import TokenBook
+    from hubd.settings import read
     from hubd.store import Database, StoreError
 
     if store is None:
         try:
-            loaded = load(HubConfig, prefix="HUBD_", file=config, flags={}, environ=os.environ)
+            loaded = read(config)
         except SettingsError as exc:
             _fail(str(exc), EXIT_CONFIG)
         store = loaded.value.store_path

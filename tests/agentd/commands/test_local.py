@@ -21,7 +21,7 @@ class Agentd:
         self.started: list[asyncio.subprocess.Process] = []
 
     async def begin(self, *words: str) -> asyncio.subprocess.Process:
-        env = {key: value for key, value in os.environ.items() if not key.startswith("AGENTD_")}
+        env = {key: value for key, value in os.environ.items() if not key.startswith("AGENTD_")} | {"AGENTD_CONFIG": ""}
         env |= {"PYTHONPATH": os.pathsep.join(sys.path), "XDG_RUNTIME_DIR": str(self.folder), "COLUMNS": "200"}
         env.pop("RUNTIME_DIRECTORY", None)
         process = await asyncio.create_subprocess_exec(

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import trustme
 from typer.testing import CliRunner, Result
 
 from hubd.cli import app
@@ -47,6 +48,23 @@ def test_files_that_are_named_must_be_there(file: Path) -> None:
             f"{file}:5: tls.key: cannot read /nowhere/a.key: No such file or directory",
         ],
     )
+
+
+def test_certificates_are_tried(file: Path) -> None:
+    cert, key = file.with_name("a.pem"), file.with_name("a.key")
+    issued = trustme.CA().issue_cert("hub.example.com")
+    issued.cert_chain_pems[0].write_to_path(str(cert))
+    issued.private_key_pem.write_to_path(str(key))
+    key.chmod(0o644)
+    file.write_text(
+        f'[admin]\nlisten = ["127.0.0.1:1"]\nclient_ca = "{cert}"\n[admin.tls]\ncert = "{cert}"\nkey = "{key}"\n'
+    )
+    done = run("check", "-c", file)
+    assert done.exit_code == 78
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{file}:5: admin.tls: others may read the private key {key}")
+    key.chmod(0o600)
+    assert run("check", "-c", file).exit_code == 0
 
 
 def test_a_good_file(file: Path) -> None:
