@@ -18,7 +18,7 @@ from agentd.hubs import Hub, read_hubs, unprotected
 from agentd.services import own_services
 from agentd.settings import read
 from carrier_api import Registry, client_context
-from tunnel import commandline, logs
+from tunnel import commandline, inspecting, logs
 from tunnel.allocator import keep_buffers
 from tunnel.logs import Secret
 from tunnel.loops import loop_factory
@@ -55,7 +55,7 @@ _KEYS = {
 _FLAG_NAMES = {key: "--" + flag.replace("_", "-") for flag, key in _KEYS.items() if flag != "agent_id"}
 
 app.add_typer(config_commands.app)
-app.add_typer(config_commands.plugins)
+app.add_typer(inspecting.plugins)
 local.register(app)
 
 

@@ -13,10 +13,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from hubd.commands import config as config_commands
-from hubd.commands import health, init, password, plugins, tokens
+from hubd.commands import health, init, password, tokens
 from hubd.config import HubConfig
 from hubd.settings import read
-from tunnel import commandline, logs
+from tunnel import commandline, inspecting, logs
 from tunnel.allocator import keep_buffers
 from tunnel.loops import loop_factory
 from tunnel.settings import EXIT_CONFIG, Loaded, SettingsError
@@ -33,7 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(tokens.app)
 app.add_typer(config_commands.app)
-app.add_typer(plugins.app)
+app.add_typer(inspecting.plugins)
 app.command()(init.init)
 app.command()(health.healthcheck)
 app.command()(password.hash_password)

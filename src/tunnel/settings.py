@@ -375,7 +375,9 @@ def _settable(annotation: object, above: tuple[str, ...]) -> Iterator[tuple[str,
 def _leaves(value: object, above: KeyPath) -> Iterator[tuple[KeyPath, object]]:
     if isinstance(value, BaseModel):
         for name, info in type(value).model_fields.items():
-            yield from _leaves(getattr(value, name), (*above, info.alias or name))
+            inner = getattr(value, name)
+            # What does not belong in a repr is a secret.
+            yield from _leaves(inner if info.repr or not inner else "***", (*above, info.alias or name))
     elif isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from _leaves(inner, (*above, key))

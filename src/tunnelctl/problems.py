@@ -165,6 +165,11 @@ def _away(error: HubError, address: str) -> Problem:
         hint = "the socket belongs to the hub's user; run this as that user, or use TCP with a token"
     elif "certificate" in why or "TLS" in why:
         hint = "--ca-file names the authorities to trust, --cert-file a certificate of your own if the hub asks for one"
+    return unreachable(address, why, hint)
+
+
+def unreachable(address: str, why: str, hint: str) -> Problem:
+    """Return that a hub cannot be reached."""
     return Problem(
         f"cannot reach the hub at {address}: {why}",
         hint=hint,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +130,14 @@ class Run:
         from tunnelctl.render import show_one
 
         show_one(kind, row, self.output)
+
+    def show_done(self, kind: str, done: list[dict[str, Any]], sentence: Callable[[dict[str, Any]], str]) -> None:
+        """Print what was done: a sentence each for people, rows for programs."""
+        if self.output.for_people:
+            for row in done:
+                print(printable(sentence(row)))
+        else:
+            self.show(kind, done)
 
     # --- care
 

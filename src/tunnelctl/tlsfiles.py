@@ -13,7 +13,7 @@ import ssl
 import stat
 from typing import NoReturn
 
-from tunnelctl.problems import Code, Problem
+from tunnelctl.problems import Code, Problem, unreachable
 from tunnelctl.settings import Context
 
 # For a connection and a handshake, each: the hub was asked a moment ago and somebody answered.
@@ -74,7 +74,7 @@ def _shake(context: ssl.SSLContext, plain: socket.socket, host: str, shown: str,
     except TimeoutError:
         raise
     except (ssl.SSLError, ConnectionError):
-        return _away(shown, "it does not speak TLS there", "is it the port of the management API (admin.listen)?")
+        return unreachable(shown, "it does not speak TLS there", "is it the port of the management API (admin.listen)?")
     with secure:
         # Since TLS 1.3 a client is through before its certificate has been looked at. A hub that takes it speaks first.
         try:
@@ -114,17 +114,7 @@ def _untrusted(shown: str, error: ssl.SSLCertVerificationError) -> Problem:
         why = "no authority that is trusted here has signed it"
     elif "mismatch" in why:
         hint = "--server-name says which name its certificate has"
-    return _away(shown, f"its certificate is not to be trusted: {why[:1].lower()}{why[1:]}", hint)
-
-
-def _away(shown: str, why: str, hint: str) -> Problem:
-    return Problem(
-        f"cannot reach the hub at {shown}: {why}",
-        hint=hint,
-        code=Code.UNAVAILABLE,
-        status="UNAVAILABLE",
-        reason="HUB_AWAY",
-    )
+    return unreachable(shown, f"its certificate is not to be trusted: {why[:1].lower()}{why[1:]}", hint)
 
 
 def _denied(line: str, reason: str) -> Problem:

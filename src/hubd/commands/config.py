@@ -12,6 +12,7 @@ import typer
 from carrier_api import server_context
 from hubd.config import HubConfig
 from hubd.settings import file_of, read
+from tunnel.inspecting import setting_lines
 from tunnel.settings import EXIT_CONFIG, Fault, Loaded, SettingsError
 from yamux.carrier import TlsOptions
 
@@ -37,10 +38,7 @@ def show(
     origin: Annotated[bool, typer.Option("--origin", help="Also where each setting comes from.")] = False,
 ) -> None:
     """Print the settings in force, as TOML. Secrets are masked."""
-    loaded = _load(config)
-    if origin:
-        typer.echo(f"# {file_of(config) or 'no file'}")
-    for line in lines(loaded, origin=origin):
+    for line in setting_lines(_load(config), file_of(config), origin=origin):
         typer.echo(line)
 
 
@@ -48,24 +46,6 @@ def show(
 def schema() -> None:
     """Print the JSON Schema of the file, for editors."""
     typer.echo(json.dumps(HubConfig.model_json_schema(), indent=2))
-
-
-def lines(loaded: Loaded[HubConfig], *, origin: bool) -> Iterator[str]:
-    """Yield one line a setting; what is not set has no place in TOML and is a comment."""
-    for key, value, source in loaded.rows():
-        behind = f"  # {source}" if origin else ""
-        if value is None:
-            yield f"# {key} is not set{behind}"
-        else:
-            yield f"{key} = {json.dumps(_plain(value), ensure_ascii=False)}{behind}"
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, tuple | list | set | frozenset):
-        return [_plain(item) for item in value]
-    return {} if isinstance(value, dict) else str(value)
 
 
 def missing_files(loaded: Loaded[HubConfig]) -> Iterator[Fault]:

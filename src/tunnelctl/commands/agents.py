@@ -76,7 +76,9 @@ async def deny(
         if not run.sure("deny", [row.name for row in chosen], yes=yes, dry_run=dry_run, one="agent"):
             return
         done = await each(run, hub, chosen, one)
-    _say(run, done, lambda row: f"denied {row['name']}: {plural(row['evicted_sessions'], 'session')} evicted")
+    run.show_done(
+        "agent", done, lambda row: f"denied {row['name']}: {plural(row['evicted_sessions'], 'session')} evicted"
+    )
 
 
 async def allow(run: Run, agents: Agents) -> None:
@@ -88,7 +90,7 @@ async def allow(run: Run, agents: Agents) -> None:
 
     async with run.hub() as hub:
         done = await each(run, hub, [await names.known_agent(hub, text) for text in agents], one)
-    _say(run, done, lambda row: f"allowed {row['name']}")
+    run.show_done("agent", done, lambda row: f"allowed {row['name']}")
 
 
 async def delete(run: Run, agents: Agents, yes: Yes = False, dry_run: DryRun = False) -> None:
@@ -104,15 +106,9 @@ async def delete(run: Run, agents: Agents, yes: Yes = False, dry_run: DryRun = F
         if not run.sure("delete", [row.name for row in chosen], yes=yes, dry_run=dry_run, one="agent"):
             return
         done = await each(run, hub, chosen, one)
-    _say(run, done, lambda row: f"deleted {row['name']}: {plural(row['evicted_sessions'], 'session')} evicted")
-
-
-def _say(run: Run, done: list[dict[str, Any]], sentence: Any) -> None:
-    if run.output.for_people:
-        for row in done:
-            print(sentence(row))
-    else:
-        run.show("agent", done)
+    run.show_done(
+        "agent", done, lambda row: f"deleted {row['name']}: {plural(row['evicted_sessions'], 'session')} evicted"
+    )
 
 
 async def limits(

@@ -90,11 +90,7 @@ async def delete(run: Run, routes: Routes, yes: Yes = False, dry_run: DryRun = F
         return
     async with run.hub() as hub:
         done = await each(run, hub, chosen, one)
-    if run.output.for_people:
-        for row in done:
-            print(f"deleted {row['name']}")
-    else:
-        run.show("route", done)
+    run.show_done("route", done, lambda row: f"deleted {row['name']}")
 
 
 async def test(

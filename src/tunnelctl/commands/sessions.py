@@ -126,7 +126,7 @@ async def evict(
         if not run.sure("evict", [row.name for row in chosen], yes=yes, dry_run=dry_run):
             return
         done = await each(run, hub, chosen, one)
-    say(run, done, lambda row: f"evicted {row['name']}: {plural(row['reset_streams'], 'stream')} reset")
+    run.show_done("session", done, lambda row: f"evicted {row['name']}: {plural(row['reset_streams'], 'stream')} reset")
 
 
 async def drain(
@@ -164,9 +164,9 @@ async def drain(
         done = await each(run, hub, chosen, one)
         if wait and done:
             done = await draining.wait(run, hub, done, limit)
-            say(run, done, draining.ended)
+            run.show_done("session", done, draining.ended)
             return
-    say(run, done, lambda row: f"draining {row['name']}: {plural(row['open_streams'], 'stream')} open")
+    run.show_done("session", done, lambda row: f"draining {row['name']}: {plural(row['open_streams'], 'stream')} open")
 
 
 async def undrain(run: Run, sessions: Sessions = None, agent: AgentOption = None, label: LabelOption = None) -> None:
@@ -179,7 +179,7 @@ async def undrain(run: Run, sessions: Sessions = None, agent: AgentOption = None
 
     async with run.hub() as hub:
         done = await each(run, hub, await names.choose(hub, sessions, agent, label), one)
-    say(run, done, lambda row: f"{row['name']} is {row['state']}")
+    run.show_done("session", done, lambda row: f"{row['name']} is {row['state']}")
 
 
 async def each(run: Run, hub: Hub, chosen: list[Any], work: Callable[[Hub, Any], Any]) -> list[dict[str, Any]]:
@@ -194,15 +194,6 @@ async def each(run: Run, hub: Hub, chosen: list[Any], work: Callable[[Hub, Any],
             problems.append(run.explain(error))
     run.conclude(len(chosen), problems)
     return done
-
-
-def say(run: Run, done: list[dict[str, Any]], sentence: Callable[[dict[str, Any]], str]) -> None:
-    """Print what was done: a sentence each for people, rows for programs."""
-    if run.output.for_people:
-        for row in done:
-            print(sentence(row))
-    else:
-        run.show("session", done)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -129,11 +129,9 @@ async def revoke(
         if not run.sure("revoke", chosen, yes=yes, dry_run=dry_run, one="token"):
             return
         done = await each(run, hub, chosen, one)
-    if run.output.for_people:
-        for row in done:
-            print(f"revoked {row['name']}: {plural(row['evicted_sessions'], 'session')} evicted")
-    else:
-        run.show("token", done)
+    run.show_done(
+        "token", done, lambda row: f"revoked {row['name']}: {plural(row['evicted_sessions'], 'session')} evicted"
+    )
 
 
 def add_to(app: typer.Typer) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from hubd.cli import app
 from hubd.config import HubConfig
+from hubd.identity.passwords import hash_password
 
 
 def run(*arguments: object, **environ: str) -> Result:
@@ -91,6 +92,14 @@ def test_show_origin(file: Path) -> None:
     assert 'policy = "random"  # HUBD_POLICY' in lines
     assert 'listen = "127.0.0.1:8882"  # default' in lines
     assert "# tls is not set  # default" in lines
+
+
+def test_f5_hashes_of_passwords_are_masked(file: Path) -> None:
+    kept = hash_password("correct horse battery")
+    file.write_text(f'[visitors]\nmode = "basic"\n[visitors.users]\nann = "{kept}"\n')
+    shown = run("show", "--origin", "-c", file).stdout
+    assert kept not in shown
+    assert f'visitors.users = "***"  # {file}:3' in shown.splitlines()
 
 
 def test_schema() -> None:

@@ -1,4 +1,4 @@
-"""``hubd plugins``."""
+"""``hubd plugins`` and ``agentd plugins``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typer.testing import CliRunner, Result
 
 from carrier_api import Registry
 from carrier_api.registry import PluginRow
-from hubd.cli import app
+from tunnel import inspecting
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["plugins", *arguments])
+    return CliRunner().invoke(inspecting.plugins, list(arguments))
 
 
 @pytest.fixture
