@@ -13,8 +13,11 @@ STATUS_KEY = "grpc-status-details-bin"
 """Trailing metadata with the whole google.rpc.Status."""
 RESUME_KEY = "resume-token"
 """Trailing metadata with the place where a watch that the hub ended goes on."""
-# Names in an error are an agent's or a client's words; a trailer holds 8 KiB by default.
+# Names in an error are an agent's or a client's words. Clients take 8 KiB of trailers by default, in which the message
+# is found twice, once with three bytes for each that is not ASCII, and the status with four thirds of its size.
 MAX_VALUE = 200
+MAX_MESSAGE = 600
+MAX_FIELDS = 3000
 
 Code = grpc.StatusCode
 
@@ -46,7 +49,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.code = code
         self.reason = reason
-        self.message = message
+        self.message = _cut(message, MAX_MESSAGE)
         self.metadata = dict(metadata or {})
         self.fields = list(fields)
         self.retry_after = retry_after
@@ -57,14 +60,11 @@ class ApiError(Exception):
         info = error_details_pb2.ErrorInfo(
             reason=self.reason,
             domain=DOMAIN,
-            metadata={name: value[:MAX_VALUE] for name, value in self.metadata.items()},
+            metadata={name: _cut(value, MAX_VALUE) for name, value in self.metadata.items()},
         )
         details: list[message.Message] = [info]
         if self.fields:
-            violations = [
-                error_details_pb2.BadRequest.FieldViolation(field=name, description=text) for name, text in self.fields
-            ]
-            details.append(error_details_pb2.BadRequest(field_violations=violations))
+            details.append(_bad_request(self.fields))
         if self.retry_after is not None:
             delay = duration_pb2.Duration()
             delay.FromMilliseconds(round(self.retry_after * 1000))
@@ -81,10 +81,26 @@ class ApiError(Exception):
         return ((STATUS_KEY, self.status().SerializeToString()), *self.trailing)
 
 
+def _cut(text: str, most: int) -> str:
+    """As much of it as has at most so many bytes on the wire."""
+    return text.encode(errors="replace")[:most].decode(errors="ignore")
+
+
+def _bad_request(fields: Sequence[tuple[str, str]]) -> error_details_pb2.BadRequest:
+    """All faults, or as many as there is room for and how many more there are."""
+    bad = error_details_pb2.BadRequest()
+    for count, (name, text) in enumerate(fields):
+        fault = bad.field_violations.add(field=_cut(name, MAX_VALUE), description=_cut(text, 2 * MAX_VALUE))
+        if bad.ByteSize() > MAX_FIELDS:
+            fault.field, fault.description = "", f"{len(fields) - count} more"
+            break
+    return bad
+
+
 def invalid(*fields: tuple[str, str]) -> ApiError:
     """A request with faults in these fields."""
     text = "; ".join(f"{name}: {fault}" for name, fault in fields)
-    return ApiError(Code.INVALID_ARGUMENT, "FIELD_INVALID", text[:1000], fields=fields)
+    return ApiError(Code.INVALID_ARGUMENT, "FIELD_INVALID", text, fields=fields)
 
 
 def not_found(kind: str, name: str) -> ApiError:

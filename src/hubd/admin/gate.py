@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from hubd.admin.caller import Caller, current, enter
 from hubd.admin.errors import ApiError, Code
@@ -31,6 +32,7 @@ Context = Any
 Identify = Callable[[Context], Caller | None]
 """Knows the caller by the connection and the metadata; None for nobody in particular. Raises ApiError for a bad try."""
 
+_Decode = Callable[[bytes], Any]
 
 _KINDS = {
     (False, False): "unary_unary",
@@ -71,16 +73,22 @@ class Gate(grpc.aio.ServerInterceptor):
         """The handler with the gate before it, of the same shape."""
         streams_in, streams_out = handler.request_streaming, handler.response_streaming
         inner = getattr(handler, _KINDS[streams_in, streams_out])
+        # Single requests are read behind the gate: gRPC would read those of strangers too, and log each that is broken
+        # as a fault of ours.
+        read, decode = (handler.request_deserializer, None) if streams_in else (None, handler.request_deserializer)
         # Servicers of gRPC's own write to the context; ours are generators.
         generates = inspect.isasyncgenfunction(inner)
-        behaviour: Any = self._many(inner, method) if generates else self._single(inner, method)
+        behaviour: Any = (self._many if generates else self._single)(inner, method, decode)
         make = getattr(grpc, f"{_KINDS[streams_in, streams_out]}_rpc_method_handler")
-        return make(behaviour, handler.request_deserializer, _encoder(handler.response_serializer))
+        return make(behaviour, read, _encoder(handler.response_serializer))
 
-    def _single(self, inner: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Awaitable[Any]]:
+    def _single(
+        self, inner: Callable[..., Awaitable[Any]], method: str, decode: _Decode | None
+    ) -> Callable[..., Awaitable[Any]]:
         async def call(request: Any, context: Context) -> Any:
             try:
                 self._admit(method, context)
+                request = _decoded(request, decode)
                 answer = await inner(request, context)
             except Exception as exc:
                 await self._fail(exc, method, request, context)
@@ -89,10 +97,13 @@ class Gate(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _many(self, inner: Callable[..., AsyncIterator[Any]], method: str) -> Callable[..., AsyncIterator[Any]]:
+    def _many(
+        self, inner: Callable[..., AsyncIterator[Any]], method: str, decode: _Decode | None
+    ) -> Callable[..., AsyncIterator[Any]]:
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
             try:
                 self._admit(method, context)
+                request = _decoded(request, decode)
                 async for answer in inner(request, context):
                     yield answer
             except Exception as exc:
@@ -161,6 +172,18 @@ class Gate(grpc.aio.ServerInterceptor):
                 "management call",
                 extra={"actor": _actor(), "call": method, "subject": _subject(request), "outcome": outcome},
             )
+
+
+def _decoded(request: Any, decode: _Decode | None) -> Any:
+    """The request as a message; what gRPC has read already stays as it is."""
+    if decode is None:
+        return request
+    try:
+        return decode(request)
+    except DecodeError:
+        raise ApiError(
+            Code.INVALID_ARGUMENT, "REQUEST_MALFORMED", "the request is not a message of this method's kind"
+        ) from None
 
 
 def _encoder(serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:

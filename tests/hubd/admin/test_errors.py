@@ -83,3 +83,20 @@ def test_request_ids(text):
     check_request_id(text, faults)
     with pytest.raises(ApiError, match="request_id"):
         faults.check()
+
+
+def test_an_error_of_any_size_fits_into_the_trailers_clients_take():
+    name = "\N{PILE OF POO}" * 10_000
+    error = ApiError(
+        Code.INVALID_ARGUMENT, "FIELD_INVALID", name, metadata={"name": name, "holder": name},
+        fields=[(f"routes[{number}].{name}", f"not a name: {name}") for number in range(1000)], retry_after=1.0,
+    )  # fmt: skip
+    ((_, details),) = error.trailers()
+    message = len(error.message.encode()) * 3
+    assert message + len(details) * 4 / 3 < 8000
+    bad = error_details_pb2.BadRequest()
+    assert error.status().details[1].Unpack(bad)
+    *told, rest = bad.field_violations
+    assert 3 < len(told) < 1000
+    assert all(fault.field.startswith("routes[") for fault in told)
+    assert (rest.field, rest.description) == ("", f"{1000 - len(told)} more")

@@ -270,6 +270,21 @@ async def test_f9_unknown_methods_stay_unknown(api):
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+@pytest.mark.parametrize("method", ["SessionService/ListSessions", "SessionService/WatchSessions"])
+async def test_requests_that_are_no_messages_are_the_clients_fault(api, caplog, method):
+    call = api.channel.unary_stream if "Watch" in method else api.channel.unary_unary
+    answer = call(f"/tunnelpb.hub.v1.{method}")(b"\xff\xff")
+    found = await failure(answer.read() if "Watch" in method else answer)
+    assert (found.code, found.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_MALFORMED")
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_f9_strangers_are_refused_before_their_request_is_read(tcp):
+    api = (await tcp())()
+    found = await failure(api.channel.unary_unary("/tunnelpb.hub.v1.SessionService/ListSessions")(b"\xff\xff"))
+    assert (found.code, found.reason) == (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_MISSING")
+
+
 async def test_f9_large_messages_are_refused(api):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await api.channel.unary_unary("/tunnelpb.hub.v1.HubService/GetHub")(bytes(5 << 20))
