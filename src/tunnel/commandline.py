@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+from typer.main import get_command
 
 from tunnel.version import VERSION
 
@@ -15,7 +16,8 @@ from tunnel.version import VERSION
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 # For Typer(context_settings=…) of a whole tree.
-SETTINGS = {"help_option_names": ["-h", "--help"]}
+HELP = ["-h", "--help"]
+SETTINGS = {"help_option_names": HELP}
 
 # Typer has its own copy of click and exports none of its base classes but through this one.
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -44,7 +46,7 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str]) -> int:
         The exit code.
     """
     try:
-        code = app(list(arguments), prog_name=name, standalone_mode=False)
+        code = command_of(app)(list(arguments), prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except UsageError as error:
         message = one_line(error.format_message())
@@ -57,6 +59,20 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str]) -> int:
         leave_output()
         return EXIT_FAILURE
     return code if isinstance(code, int) else 0
+
+
+def command_of(app: typer.Typer) -> Any:
+    """What Typer makes of an app, with help that does not show flags as if they took a value."""
+    made = get_command(app)
+    commands: list[Any] = [made]
+    while commands:
+        command = commands.pop()
+        commands += getattr(command, "commands", {}).values()
+        asks = command.get_help_option(typer.Context(command, help_option_names=HELP))
+        for option in (*command.params, *([asks] if asks is not None else [])):
+            if getattr(option, "is_flag", False):
+                option.metavar = ""
+    return made
 
 
 def leave_output() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import sys
 import tomllib
 import types
 import typing
@@ -124,6 +125,11 @@ class _Layers:
             del self.origins[known]
         self.origins[path] = origin
 
+    def place(self, fault: Fault) -> int:
+        """Return a key that puts faults in the order of their file, and those of nowhere in it behind them."""
+        number = fault.where.removeprefix(f"{self.file}:")
+        return int(number) if number.isdigit() else sys.maxsize
+
     def origin(self, path: KeyPath) -> str | None:
         """Return who set the value at ``path``, or the nearest table or list around it."""
         for end in range(len(path), 0, -1):
@@ -180,7 +186,7 @@ def load(
     except ValidationError as error:
         _explain(layers, error)
     if layers.faults or result is None:
-        raise SettingsError(list(dict.fromkeys(layers.faults)))
+        raise SettingsError(sorted(dict.fromkeys(layers.faults), key=layers.place))
     origins = {_dotted(path): layers.leaf_origin(path) for path, _ in _leaves(result, ())}
     return Loaded(result, origins)
 

@@ -49,7 +49,7 @@ for _module in (status, sessions, stats, agents, routes, tokens, hub, events, co
 def run(arguments: Sequence[str]) -> int:
     """Run one command line. Returns the exit code."""
     try:
-        code = app(list(arguments), prog_name="tunnelctl", standalone_mode=False)
+        code = commandline.command_of(app)(list(arguments), prog_name="tunnelctl", standalone_mode=False)
         sys.stdout.flush()
     except commandline.UsageError as error:
         message = error.format_message()

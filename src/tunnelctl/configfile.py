@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from tunnel.settings import Duration, Section, SettingsError, load
+from tunnel.tomllines import KeyPath, key_lines
 from tunnelctl.problems import Code, Problem
 from tunnelctl.settings import toml_key, toml_value
 from tunnelctl.text import duration
 
 if TYPE_CHECKING:
     from tunnelpb.agent.v1 import config_pb2
+
+
+_PARTS = re.compile(r"\[\d+\]|[^.\[\]]+")
 
 
 class Health(Section):
@@ -54,7 +60,28 @@ class ConfigFile(Section):
     carrier_preference: tuple[str, ...] = ()
 
 
-def read(file: str) -> config_pb2.AgentConfig:
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A configuration and where it came from.
+
+    Attributes:
+        config: as the hub takes it.
+        name: of the file, for people.
+        lines: of its keys.
+    """
+
+    config: config_pb2.AgentConfig
+    name: str
+    lines: dict[KeyPath, int]
+
+    def where(self, field: str) -> str:
+        """Return file and line of a field such as ``services[0].target``, or of what is around it."""
+        path: KeyPath = tuple(int(part[1:-1]) if part[0] == "[" else part for part in _PARTS.findall(field))
+        found = next((self.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.lines), None)
+        return self.name if found is None else f"{self.name}:{found}"
+
+
+def read(file: str) -> Given:
     """Read a file, or standard input for ``-``. Raises Problem with a line for each fault."""
     if file != "-":
         return _read(Path(file))
@@ -64,13 +91,13 @@ def read(file: str) -> config_pb2.AgentConfig:
         return _read(copy, shown="standard input")
 
 
-def _read(file: Path, shown: str = "") -> config_pb2.AgentConfig:
+def _read(file: Path, shown: str = "") -> Given:
     try:
         found = load(ConfigFile, prefix="\0", file=file, flags={}, environ={}).value
     except SettingsError as error:
         lines = [line.replace(str(file), shown) if shown else line for line in str(error).splitlines()]
         raise Problem(*lines, code=Code.CONFIG, reason="BAD_CONFIG") from None
-    return _message(found)
+    return Given(_message(found), shown or str(file), key_lines(file.read_text("utf-8")))
 
 
 def _message(found: ConfigFile) -> config_pb2.AgentConfig:

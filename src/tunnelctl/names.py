@@ -83,6 +83,7 @@ def ambiguous(text: str, candidates: Sequence[str]) -> Problem:
     more = f" and {len(candidates) - _SHOWN} more" if len(candidates) > _SHOWN else ""
     return Problem(
         f"{text} is ambiguous: {', '.join(candidates[:_SHOWN])}{more}",
+        hint="give more of the name",
         code=Code.USAGE,
         reason="NAME_AMBIGUOUS",
         metadata={"candidates": ",".join(candidates)},

@@ -46,7 +46,9 @@ class Options:
     context: Annotated[
         str | None, _option("--context", metavar="NAME", help="Hub of the contexts file. [TUNNELCTL_CONTEXT]")
     ] = None
-    output: Annotated[Output | None, _option("-o", "--output", help="How to print. [TUNNELCTL_OUTPUT]")] = None
+    output: Annotated[
+        Output | None, _option("-o", "--output", metavar="FORM", help=f"{', '.join(Output)}. [TUNNELCTL_OUTPUT]")
+    ] = None
     timeout: Annotated[
         str | None, _option("--timeout", metavar="TIME", help="Deadline of one call (10s). [TUNNELCTL_TIMEOUT]")
     ] = None

@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -42,7 +42,7 @@ class Settings(Section):
     context: dict[str, Context] = Field(default_factory=dict)
     hub: str | None = None
     output: Output = Output.TABLE
-    timeout: Duration = 10.0
+    timeout: Annotated[Duration, Field(gt=0)] = 10.0
     token_file: str | None = None
     ca_file: str | None = None
     cert_file: str | None = None

@@ -41,6 +41,12 @@ def test_every_program_tells_its_version_and_its_help(program: str) -> None:
     assert code == 2 and f"Usage: {program}" in out
 
 
+def test_help_shows_no_value_behind_a_flag() -> None:
+    _, out, _ = ended("hubd", "serve", "--help")
+    assert "--dev" in out and "--help" in out and "bool" not in out
+    assert "path" in out, "as it does for those that take one"
+
+
 @pytest.mark.parametrize(("program", "command"), [("hubd", "serve"), ("agentd", "run")])
 def test_the_settings_file_has_a_short_flag(program: str, command: str) -> None:
     code, _, err = ended(program, command, "-c", "/nowhere.toml")

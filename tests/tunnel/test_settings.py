@@ -184,13 +184,13 @@ def test_all_faults_come_at_once_each_with_its_place(do: Load) -> None:
     text = '[http]\nlisten = ":80"\nlisen = 1\ntimeout = [\n  1,\n]\n[service.web]\nport = "x"\n'
     found = do.faults(text, {"HUBD_HTTP__MAX_BODY": "much"}, {"http.tags": 7})
     assert found == [
-        'FILE:3: http.lisen: unknown key (did you mean "listen"?)',
         'FILE:2: http.listen: \':80\' names no host; write "127.0.0.1:80", or "0.0.0.0:80" for all of IPv4',
+        'FILE:3: http.lisen: unknown key (did you mean "listen"?)',
         'FILE:4: http.timeout: [1] is not a duration; write it like "30s", "1.5m" or "250ms"',
-        'HUBD_HTTP__MAX_BODY: \'much\' is not a size; write it like "64 KiB", "10 MB" or a number of bytes',
-        "--http-tags: input should be a valid tuple",
         "FILE:7: service.web.target: required, but not set; give it in the file or as HUBD_SERVICE__WEB__TARGET",
         "FILE:8: service.web.port: input should be a valid integer, unable to parse string as an integer",
+        'HUBD_HTTP__MAX_BODY: \'much\' is not a size; write it like "64 KiB", "10 MB" or a number of bytes',
+        "--http-tags: input should be a valid tuple",
     ]
 
 
@@ -263,6 +263,6 @@ def test_a_choice_between_models_reports_the_key_once_per_reason(do: Load) -> No
 
     assert do.faults("[pick]\nc = 1\n", model=Either) == [
         "FILE:1: pick.a: required, but not set; give it in the file or as HUBD_PICK__A",
-        "FILE:2: pick.c: unknown key",
         "FILE:1: pick.b: required, but not set; give it in the file or as HUBD_PICK__B",
+        "FILE:2: pick.c: unknown key",
     ]

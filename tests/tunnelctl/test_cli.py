@@ -119,7 +119,7 @@ def test_ambiguous_prefix(ctl, fake):
     for ident in ("01aa", "01ab", "02"):
         fake.add_session(ident)
     done = ctl("sessions", "evict", "01", code=2)
-    assert done.err == "error: 01 is ambiguous: sessions/01aa, sessions/01ab\n"
+    assert done.err == "error: 01 is ambiguous: sessions/01aa, sessions/01ab\nhint: give more of the name\n"
     assert ctl("sessions", "get", "02", "-o", "json").json["name"] == "sessions/02"
 
 

@@ -39,6 +39,11 @@ def test_a_bad_flag_is_bad_usage():
     assert caught.value.code == 2
 
 
+def test_no_time_at_all_is_no_deadline():
+    with pytest.raises(Problem, match="--timeout: .*greater than 0"):
+        settings.read({"HOME": "/nowhere"}, {"timeout": "0s"})
+
+
 def test_odd_names_are_written_so_that_they_read_the_same(home):
     file = home / "deep" / "c.toml"
     name = 'a "b" ü.\x7f'

@@ -17,7 +17,7 @@ from tunnelctl.problems import Code, Problem
 from tunnelctl.run import Run
 
 if TYPE_CHECKING:
-    from tunnelpb.agent.v1 import config_pb2
+    from tunnelctl.configfile import Given
     from tunnelpb.client import Hub
     from tunnelpb.hub.v1 import agent_config_pb2
 
@@ -74,13 +74,13 @@ async def set_(
     """Store a configuration and push it to the agent."""
     from tunnelctl import configfile
 
-    config = configfile.read(file)
+    given = configfile.read(file)
     async with run.hub() as hub:
         if dry_run:
-            await _check(hub, agent, config, file)
+            await _check(hub, agent, given)
             run.note(f"{file} is good; nothing was changed")
             return
-        stored = await _store(hub, agent, config, comment=comment, etag=etag, file=file)
+        stored = await _store(hub, agent, given, comment=comment, etag=etag)
         await _answered(run, hub, agent, stored, wait=wait)
 
 
@@ -103,9 +103,9 @@ async def edit(run: Run, agent: AgentArgument, comment: Comment = "", wait: Wait
     with tempfile.NamedTemporaryFile("w", prefix="tunnelctl-", suffix=".toml", delete=False, encoding="utf-8") as kept:
         kept.write(changed)
     try:
-        config = configfile.read(kept.name)
+        given = configfile.read(kept.name)
         async with run.hub() as hub:
-            stored = await _store(hub, agent, config, comment=comment, etag=present.etag, file=kept.name)
+            stored = await _store(hub, agent, given, comment=comment, etag=present.etag)
     except Problem as problem:
         problem.hint = f"your text is in {kept.name}: mend it, then tunnelctl agents config set {agent} -f {kept.name}"
         raise
@@ -140,34 +140,35 @@ async def rollback(
         await _answered(run, hub, agent, stored, wait=wait)
 
 
-async def _store(
-    hub: Hub, agent: str, config: config_pb2.AgentConfig, *, comment: str, etag: str, file: str
-) -> agent_config_pb2.AgentConfigVersion:
+async def _store(hub: Hub, agent: str, given: Given, *, comment: str, etag: str) -> agent_config_pb2.AgentConfigVersion:
     from tunnelpb.client import HubError
     from tunnelpb.hub.v1 import agent_config_pb2
 
     request = agent_config_pb2.UpdateAgentConfigRequest(
-        agent=names.agent(agent), config=config, comment=comment, etag=etag
+        agent=names.agent(agent), config=given.config, comment=comment, etag=etag
     )
     try:
         return (await hub.agent_configs.UpdateAgentConfig(request)).config
     except HubError as error:
         if error.status.name == "INVALID_ARGUMENT" and error.fields:
-            raise _bad(file, list(error.fields)) from None
+            raise _bad(given, list(error.fields)) from None
         raise
 
 
-async def _check(hub: Hub, agent: str, config: config_pb2.AgentConfig, file: str) -> None:
+async def _check(hub: Hub, agent: str, given: Given) -> None:
     from tunnelpb.hub.v1 import agent_config_pb2
 
-    request = agent_config_pb2.ValidateAgentConfigRequest(agent=names.agent(agent), config=config)
+    request = agent_config_pb2.ValidateAgentConfigRequest(agent=names.agent(agent), config=given.config)
     answer = await hub.agent_configs.ValidateAgentConfig(request)
     if answer.faults:
-        raise _bad(file, [(fault.field, fault.description) for fault in answer.faults])
+        raise _bad(given, [(fault.field, fault.description) for fault in answer.faults])
 
 
-def _bad(file: str, faults: list[tuple[str, str]]) -> Problem:
-    lines = [f"{file}: {field.removeprefix('config.')}: {description}" for field, description in faults]
+def _bad(given: Given, faults: list[tuple[str, str]]) -> Problem:
+    lines = []
+    for field, description in faults:
+        key = field.removeprefix("config.")
+        lines.append(f"{given.where(key)}: {key}: {description}")
     return Problem(*lines, code=Code.CONFIG, status="INVALID_ARGUMENT", reason="FIELD_INVALID", fields=faults)
 
 
@@ -184,9 +185,10 @@ async def _answered(run: Run, hub: Hub, agent: str, stored: agent_config_pb2.Age
     status = await _status(hub, agent, stored.version)
     refused = [one for one in status if one["last_error"] and one["desired_version"] == stored.version]
     if refused:
+        back = f"; tunnelctl agents config rollback {agent} takes this back" if stored.version > 1 else ""
         raise Problem(
             *(f"{one['session']} refused it: {one['last_error']}" for one in refused),
-            hint=f"the agent keeps what it ran before; tunnelctl agents config rollback {agent} takes this back",
+            hint=f"the agent keeps what it ran before{back}",
             code=Code.CONFLICT,
             reason="CONFIG_REFUSED",
         )

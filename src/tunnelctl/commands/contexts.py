@@ -31,7 +31,7 @@ def list_(run: Run) -> None:
 
 
 def show(
-    run: Run, name: Annotated[str | None, typer.Argument(metavar="[NAME]", autocompletion=complete.contexts)] = None
+    run: Run, name: Annotated[str | None, typer.Argument(metavar="NAME", autocompletion=complete.contexts)] = None
 ) -> None:
     """Show a context, else the current one."""
     from tunnelctl.settings import read_file

@@ -47,10 +47,12 @@ async def get(
 async def create(
     run: Run,
     agent: Annotated[str, typer.Option(metavar="AGENT", help="Whose service.", autocompletion=complete.agents)],
-    route: Annotated[str, typer.Argument(metavar="[ROUTE]", help="Id; else the hub makes one.")] = "",
+    route: Annotated[str, typer.Argument(metavar="ROUTE", help="Id; else the hub makes one.")] = "",
     host: Annotated[str, typer.Option(help="Host name, or *.DOMAIN for all below it.")] = "",
     path: Annotated[str, typer.Option(help="Only paths that begin so.")] = "",
-    tcp_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the hub to pass through.")] = 0,
+    tcp_port: Annotated[
+        int, typer.Option(min=0, max=65535, show_default=False, help="Port of the hub to pass through.")
+    ] = 0,
     service: Annotated[str, typer.Option(help="Service of the agent; else its default.")] = "",
     strip_path: Annotated[bool, typer.Option("--strip-path", help="The agent sees the path without --path.")] = False,
 ) -> None:
@@ -69,8 +71,17 @@ async def create(
     )
     async with run.hub() as hub:
         row = rows.route((await hub.routes.CreateRoute(request)).route)
+        try:
+            await names.known_agent(hub, agent)
+        except Problem as problem:
+            # It may come later. A slip is likelier.
+            unknown = f"but no agent {agent.removeprefix('agents/')} is known yet; {problem.hint}"
+        else:
+            unknown = ""
     if run.output.for_people:
         print(f"created {row['name']}")
+        if unknown:
+            run.note(unknown)
         if row["error"]:
             run.note(f"but it does not work yet: {row['error']}")
     else:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Sessions = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[SESSION]...", help="Ids, or prefixes only one has.", autocompletion=complete.sessions),
+    typer.Argument(metavar="SESSION", help="Ids, or prefixes only one has.", autocompletion=complete.sessions),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which.")]

@@ -39,7 +39,7 @@ async def create(
     agent: AgentOption = None,
     role: Annotated[str | None, typer.Option(help="Of an admin token: viewer, operator or admin.")] = None,
     ttl: Annotated[str | None, typer.Option(metavar="TIME", help="How long it is good (90 days; join: 1 h).")] = None,
-    uses: Annotated[int, typer.Option(min=0, help="Of a join token: how often (once).")] = 0,
+    uses: Annotated[int, typer.Option(min=0, show_default=False, help="Of a join token: how often (once).")] = 0,
     comment: Annotated[str, typer.Option(help="Kept with it.")] = "",
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="A new file for the secret, 0600.")] = None,
 ) -> None:

@@ -67,7 +67,7 @@ def test_what_the_hub_finds_is_told_alike(ctl, fake, file):
     for more in ((), ("--dry-run",)):
         done = ctl("agents", "config", "set", "berlin", "-f", str(file), *more, code=78)
         assert done.err.splitlines() == [
-            f"error: {file}: services[0].target: no URL", f"error: {file}: services[1].target: no URL",
+            f"error: {file}:3: services[0].target: no URL", f"error: {file}:6: services[1].target: no URL",
         ]  # fmt: skip
     error = ctl("agents", "config", "set", "berlin", "-f", str(file), "-o", "json", code=78).error
     assert [fault["field"] for fault in error["fields"]] == ["config.services[0].target", "config.services[1].target"]
@@ -83,6 +83,8 @@ def test_what_the_agent_refuses_is_an_error(ctl, fake, file):
     done = ctl("agents", "config", "set", "berlin", "-f", str(file), code=6)
     assert done.out == "stored version 1\n"
     assert done.err.splitlines()[0] == "error: sessions/s1 refused it: its setting remote.allow is empty"
+    assert done.err.splitlines()[1] == "hint: the agent keeps what it ran before", "there is no version to go back to"
+    done = ctl("agents", "config", "set", "berlin", "-f", str(file), code=6)
     assert "agents config rollback berlin" in done.err.splitlines()[1]
     assert ctl("agents", "config", "set", "berlin", "-f", str(file), "--no-wait").err == ""
     assert ctl("agents", "config", "rollback", "berlin", "-o", "json", code=6).error["reason"] == "CONFIG_REFUSED"

@@ -57,3 +57,10 @@ def test_list_watch(ctl):
         assert json.loads(next(iter(process.stdout)))["route"]["name"] == "routes/app"
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
+
+
+def test_a_route_to_an_agent_nobody_knows_is_made_and_told_of(ctl, fake):
+    fake.add_session("s1", agent="paris")
+    done = ctl("routes", "create", "web", "--host", "a.example.com", "--agent", "pari")
+    assert done.out == "created routes/web\n"
+    assert done.err == "but no agent pari is known yet; did you mean paris?\n"
