@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hubd.connection import ACTIVE, ATTACH, HEAD, IDLE, LINGER, OVER, Connection
+from hubd.dates import date_line
 from hubd.exchange import Exchange
 from hubd.headers import given_request_id, passed_here
 from hubd.metered import MeteredExchange
@@ -251,6 +252,7 @@ class Front(Connection):
             body: with the length the fields tell.
         """
         keep = self._may_keep(head)
+        lines += date_line()
         if not keep:
             lines += b"Connection: close\r\n"
         elif not head.minor:

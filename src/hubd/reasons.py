@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hubd.dates import date_line
 from tunnel.http1.phrases import STATUS_LINES
 
 SERVER_TOKEN = "hubd"
@@ -126,8 +127,9 @@ def error_response(
         extra: further field lines, each ended by CRLF.
     """
     body = error_body(reason, request_id)
-    head = b"%b\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: %d\r\n" % (
+    head = b"%b\r\n%bContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: %d\r\n" % (
         STATUS_LINES[reason.status],
+        date_line(),
         len(body),
     )
     if reason.retry_after:

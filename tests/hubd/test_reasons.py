@@ -33,7 +33,8 @@ def test_an_answer():
     assert json.loads(body) == {"msg": reasons.AGENT_OFFLINE.message, "code": "agent_offline", "request_id": "id-1"}
 
 
-def test_an_answer_to_head():
+def test_an_answer_to_head(monkeypatch):
+    monkeypatch.setattr(reasons, "date_line", lambda: b"Date: now\r\n")
     whole = reasons.error_response(reasons.NOT_FOUND, "i", close=False)
     bare = reasons.error_response(reasons.NOT_FOUND, "i", close=False, head_only=True)
     assert whole.startswith(bare) and bare.endswith(b"\r\n\r\n") and b"Connection" not in bare
