@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-# Between two looks at how many streams are left.
 # Seconds until a hub that was away is asked once more; whoever waits has a deadline of its own.
 _AGAIN = 0.2
+# Between two looks at how many streams are left.
 _COUNTING = 0.5
 # Behind a drain's deadline, for the hub to cut and say so.
 _GRACE = 15.0
@@ -59,6 +59,7 @@ class Progress:
         """Leave the line as it is."""
         if self._live and self._text:
             sys.stderr.write("\n")
+            self._text = ""
 
 
 def ended(row: Row) -> str:
@@ -92,6 +93,10 @@ async def wait(run: Run, hub: Hub, started: list[Row], limit: float | None) -> l
                 code=Code.UNAVAILABLE,
                 reason="DRAIN_UNFINISHED",
             ) from None
+        except asyncio.CancelledError:
+            progress.close()
+            run.note("the drain goes on without you; tunnelctl sessions evict cuts it short")
+            raise
         finally:
             progress.close()
     return [done[row["name"]] for row in started]

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from tunnelctl.options import Output
-from tunnelctl.problems import Code, Problem
+from tunnelctl.problems import Code, Problem, why_away
 from tunnelctl.render import line, table, terminal
 from tunnelctl.run import Run
 
 if TYPE_CHECKING:
-    from tunnelpb.client import Change, Retry
+    from tunnelpb.client import Change, HubError, Retry
 
 Row = dict[str, Any]
 
@@ -29,10 +29,15 @@ def told(run: Run) -> Callable[[Retry], None]:
 
     def tell(retry: Retry) -> None:
         if retry.attempt == 1 or retry.wait > 1:
-            why = retry.error.message if retry.error is not None else "the hub ended the watch"
-            run.note(f"watch interrupted ({why or 'no reason given'}), trying again in {retry.wait:.1f} s")
+            run.note(f"watch interrupted ({_why(retry.error)}), trying again in {retry.wait:.1f} s")
 
     return tell
+
+
+def _why(error: HubError | None) -> str:
+    if error is None or error.reason == "HUB_DRAINING":
+        return "the hub ended it"
+    return error.message if error.reason else why_away(error.message)
 
 
 def for_terminal(run: Run) -> bool:
@@ -64,7 +69,9 @@ class Screen:
         height = shutil.get_terminal_size().lines - 1
         if len(lines) > height:
             lines = [*lines[: height - 1], f"… {len(lines) - height + 1} more"]
-        back = f"\x1b[{self._lines}A" if self._lines else ""
+        # What was said meanwhile stays, and the picture goes on below it.
+        back = f"\x1b[{self._lines}A" if self._lines and not self._run.noted else ""
+        self._run.noted = False
         sys.stdout.write(back + "\r\x1b[J" + "\n".join(lines) + "\n")
         sys.stdout.flush()
         self._lines, self._last = len(lines), time.monotonic()

@@ -142,11 +142,8 @@ def of_hub(error: HubError, address: str, *, timeout: float) -> Problem:
     )
 
 
-def _away(error: HubError, address: str) -> Problem:
+def why_away(text: str) -> str:
     """Say why nobody answers. gRPC tells it in a sentence of its own making, of which the end is what counts."""
-    text = error.message
-    hint = "is hubd running? --hub or the context says where it is (tunnelctl context list)"
-    why = "no answer"
     for part, plain in (
         ("No such file", "there is no such socket"),
         ("Connection refused", "connection refused"),
@@ -159,8 +156,13 @@ def _away(error: HubError, address: str) -> Problem:
         ("GOAWAY", "it is going away"),
     ):
         if part.lower() in text.lower():
-            why = plain
-            break
+            return plain
+    return "no answer"
+
+
+def _away(error: HubError, address: str) -> Problem:
+    why = why_away(error.message)
+    hint = "is hubd running? --hub or the context says where it is (tunnelctl context list)"
     if why == "permission denied":
         hint = "the socket belongs to the hub's user; run this as that user, or use TCP with a token"
     elif "certificate" in why or "TLS" in why:

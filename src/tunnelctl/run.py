@@ -28,12 +28,14 @@ class Run:
     Attributes:
         options: shared options as given.
         code: exit code if nothing goes wrong from here; commands that did a part set it.
+        noted: something was said beside the result; whoever draws pictures sets it back.
     """
 
     def __init__(self, options: Options, environ: Mapping[str, str] | None = None) -> None:
         self.options = options
         self.environ = os.environ if environ is None else environ
         self.code = Code.OK
+        self.noted = False
         self._settings: Settings | None = None
         self._place: Place | None = None
 
@@ -112,6 +114,7 @@ class Run:
     def note(self, text: str) -> None:
         """Say something beside the result."""
         if not self.options.quiet:
+            self.noted = True
             print(printable(text), file=sys.stderr, flush=True)
 
     def detail(self, text: str) -> None:

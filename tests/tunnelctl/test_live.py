@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import grpc
 import pytest
 
 from tunnelctl import live
 from tunnelctl.options import Options, Output
 from tunnelctl.problems import Problem
 from tunnelctl.run import Run
-from tunnelpb.client import Change
+from tunnelpb.client import Change, HubError, Retry
 from tunnelpb.hub.v1.route_pb2 import Route
 
 
@@ -90,3 +91,33 @@ async def test_an_error_of_one_ends_both():
     stuck = asyncio.Event()
     with pytest.raises(Problem, match="no"):
         await live.together(stuck.wait(), fails())
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (None, "the hub ended it"),
+        (HubError(grpc.StatusCode.UNAVAILABLE, "call again", reason="HUB_DRAINING"), "the hub ended it"),
+        (
+            HubError(grpc.StatusCode.UNAVAILABLE, "last error: unix:/x: No such file or directory"),
+            "there is no such socket",
+        ),
+        (HubError(grpc.StatusCode.OUT_OF_RANGE, "start again", reason="RESUME_TOKEN_EXPIRED"), "start again"),
+    ],
+)
+def test_an_interruption_is_told_in_plain_words(capsys, error, why):
+    live.told(run())(Retry(error, 1, 0.5))
+    assert capsys.readouterr().err == f"watch interrupted ({why}), trying again in 0.5 s\n"
+
+
+def test_what_was_said_is_not_drawn_over(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(live.sys, "stdout", terminal)
+    running = run()
+    screen = live.Screen(running, "route")
+    screen.draw([])
+    screen.draw([])
+    running.note("watch interrupted")
+    screen.draw([])
+    first, second, third = terminal.pictures
+    assert "\x1b[1A" not in first and "\x1b[1A" in second and "\x1b[1A" not in third

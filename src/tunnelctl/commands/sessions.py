@@ -13,7 +13,7 @@ from tunnelctl.names import AgentOption, LabelOption, SessionArgument
 from tunnelctl.options import Output
 from tunnelctl.problems import Code, Problem
 from tunnelctl.run import Run
-from tunnelctl.text import plural
+from tunnelctl.text import plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,20 +81,27 @@ async def get(run: Run, session: SessionArgument) -> None:
     run.show_one("session", rows.session(found, counters.get(found.name)))
 
 
+# For lines that come one by one, so that no row's widths are known before the next.
+_CHANGE = "{:<7}  {:<12}  {:<8}  {:<9}  {}"
+
+
 async def watch(run: Run, agent: AgentOption = None, label: LabelOption = None) -> None:
     """Print sessions as they are, and then every change, a line each."""
     from tunnelctl import live, render
 
     async with run.hub() as hub:
         changes = hub.watch_sessions(agent=names.agent(agent), labels=names.labels(label), told=live.told(run))
+        if run.output.for_people:
+            print(_CHANGE.format("CHANGE", "SESSION", "STATE", "CARRIER", "AGENT").rstrip(), flush=True)
         async for change in changes:
             row = rows.session(change.row) if change.row is not None else None
             if not run.output.for_people:
                 if change.kind != "bookmark":
                     render.line({"change": change.kind, "session": row})
             elif row is not None:
-                shown = render.table("session", [row], wide=run.output is Output.WIDE)[1]
-                print(f"{change.kind:<7}  {shown}", flush=True)
+                short = (row[key].rpartition("/")[2] for key in ("name", "state", "carrier", "agent"))
+                why = f" ({row['close_reason']})" if row["close_reason"] else ""
+                print(printable(_CHANGE.format(change.kind, *short) + why), flush=True)
 
 
 async def evict(

@@ -106,6 +106,17 @@ def test_drain_waits_until_it_is_over(ctl, fake):
     assert fake.requests[0].deadline.seconds == 30
 
 
+def test_who_stops_waiting_is_told_that_the_drain_goes_on(ctl, fake):
+    fake.drains_end = False
+    fake.add_session("s1", open_streams=3)
+    with ctl.start("sessions", "drain", "s1", "--wait") as process:
+        read = iter(process.stderr)
+        assert next(read) == "draining s1: 3 streams\n"
+        process.send_signal(signal.SIGINT)
+        assert next(read).startswith("the drain goes on without you")
+        assert process.wait(30) == 130
+
+
 def test_drain_as_json_brings_the_last_state(ctl, fake):
     fake.add_session("s1", open_streams=1)
     (row,) = ctl("sessions", "drain", "s1", "-o", "json").json
@@ -146,7 +157,11 @@ def test_watch_prints_a_line_a_change_until_interrupted(ctl, fake, line):
 def test_watch_for_people(ctl, fake):
     fake.add_session("s1")
     with ctl.start("sessions", "watch") as process:
-        assert next(iter(process.stdout)).split()[:3] == ["upsert", "s1", "berlin"]
+        read = iter(process.stdout)
+        heading, first = next(read), next(read)
+        assert heading.split() == ["CHANGE", "SESSION", "STATE", "CARRIER", "AGENT"]
+        assert first.split() == ["upsert", "s1", "ACTIVE", "websocket", "berlin"]
+        assert heading.index("AGENT") == first.index("berlin")
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
 
