@@ -80,7 +80,8 @@ class AttachInfo:
 def attach_path(address: CarrierAddress, agent_id: str) -> str:
     """The request target to attach at.
 
-    A URL whose path already is `…/api/v1/hubs/{id}` is used as it is, as users of other agents write it.
+    A URL whose path already is `…/api/v1/hubs/{id}` is used as it is, as users of other agents write it; one that ends
+    before the id gets it.
 
     Raises:
         AttachFailed: the id has characters other than letters, digits, `.`, `_`, `~` and `-`, or is too long.
@@ -90,7 +91,8 @@ def attach_path(address: CarrierAddress, agent_id: str) -> str:
         return address.path
     if not AGENT_ID.fullmatch(agent_id):
         raise AttachFailed("bad_agent_id", "an agent id is 1 to 128 letters, digits, '.', '_', '~' or '-'")
-    return f"{address.path}{ATTACH_PREFIX}{agent_id}"
+    base = address.path.removesuffix("/").removesuffix(ATTACH_PREFIX.removesuffix("/"))
+    return f"{base}{ATTACH_PREFIX}{agent_id}"
 
 
 async def attach(
