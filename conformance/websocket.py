@@ -5,6 +5,7 @@ The numbers are those of the well-known classes of WebSocket tests; the cases ar
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -198,3 +199,48 @@ CASES = [
     for number, cases in _CLASSES.items()
     for count, (why, frames) in enumerate(cases(), 1)
 ]
+
+HANDSHAKE = (
+    b"GET %b HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+PATIENCE = 10.0
+
+
+async def visit(port: int, path: bytes, case: Case) -> tuple[bytes, bytes]:
+    """Play a case; returns the status line, and everything behind the handshake until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(HANDSHAKE % path)
+    async with asyncio.timeout(PATIENCE):
+        head = await reader.readuntil(b"\r\n\r\n")
+        got = bytearray()
+        collecting = asyncio.ensure_future(_collect(reader, got))
+        for data in case.frames:
+            writer.write(data)
+            await asyncio.sleep(0)
+        await collecting
+    writer.close()
+    return head.partition(b"\r\n")[0], bytes(got)
+
+
+async def _collect(reader: asyncio.StreamReader, into: bytearray) -> None:
+    try:
+        while data := await reader.read(1 << 18):
+            into += data
+    except ConnectionError:
+        # A server that has failed a connection may close with our frames unread.
+        pass
+
+
+def close_code(raw: bytes) -> int:
+    """The code of the close frame that ends these frames of a server; 1005 without a code, 1006 without a close."""
+    at, code = 0, 1006
+    while at < len(raw):
+        opcode, length, at = raw[at] & 15, raw[at + 1], at + 2
+        if length >= 126:
+            size = 2 if length == 126 else 8
+            length, at = int.from_bytes(raw[at : at + size], "big"), at + size
+        if opcode == 8:
+            code = int.from_bytes(raw[at : at + 2], "big") if length else 1005
+        at += length
+    return code

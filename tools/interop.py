@@ -18,17 +18,23 @@ FOLDERS = ("conformance",)
 PROGRAMS = {
     "nginx": "nginx",
     "haproxy": "haproxy",
+    "apache2": "apache2",
     "wrk": "wrk",
     "curl": "curl",
+    "node": "nodejs",
     "git": "git",
     "systemd-analyze": "systemd",
 }
 
+# The same for modules of Node, which Debian keeps in one place.
+MODULES = {"/usr/share/nodejs/ws": "node-ws"}
+
 
 def missing() -> list[str]:
-    """Return the packages whose commands are not found; Debian keeps servers out of a user's PATH."""
+    """Return the packages whose commands or modules are not found; Debian keeps servers out of a user's PATH."""
     path = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
-    return sorted(package for command, package in PROGRAMS.items() if not shutil.which(command, path=path))
+    programs = [package for command, package in PROGRAMS.items() if not shutil.which(command, path=path)]
+    return sorted([*programs, *(package for module, package in MODULES.items() if not Path(module).exists())])
 
 
 def install(packages: list[str]) -> None:

@@ -135,11 +135,11 @@ class Rig:
         if second:
             wrong += _plain(answers.pop(0))
         answer, *rest = answers
-        wrong += _differences(case, answer)
+        wrong += differences(case, answer)
         if splitting == "whole":
             url = f"http://127.0.0.1:{self.port}{PREFIX.decode()}/r"
             other = await read_by_aiohttp(self.session, url, case.method)
-            wrong += [f"aiohttp: {line}" for line in _differences(case, other, interim=False)]
+            wrong += [f"aiohttp: {line}" for line in differences(case, other, interim=False)]
         if rest:
             wrong += _plain(rest[0])
         elif answer.whole and answer.status != 502 and case.status:
@@ -170,7 +170,14 @@ def _plain(answer: Answer) -> list[str]:
     return [] if good else [f"somebody else's answer: {answer}"]
 
 
-def _differences(case: Response, answer: Answer, *, interim: bool = True) -> list[str]:
+def differences(case: Response, answer: Answer, *, interim: bool = True) -> list[str]:
+    """Everything in which an answer is not what a payload must become.
+
+    Args:
+        case: the payload.
+        answer: as somebody read it.
+        interim: who read it tells of interim answers.
+    """
     wrong = []
     if case.status:
         if answer.status != case.status or not answer.whole:
