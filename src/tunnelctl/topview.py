@@ -156,7 +156,7 @@ async def run(run: Run, hub: Hub, *, sort: str, interval: float, once: bool) -> 
         raise Problem(f"top prints a table or JSON lines, not {run.output}", code=Code.USAGE, reason="BAD_FLAG")
     picture = Picture(sort)
     picture.hub = rows.hub((await hub.hub.GetHub(hub_pb2.GetHubRequest())).hub)
-    fresh = asyncio.Event()
+    fresh, listed = asyncio.Event(), asyncio.Event()
 
     async def sample(rates: Rates, scope: stats_pb2.StatsScope.ValueType) -> None:
         async for message in hub.stream_stats(scope, interval=interval):
@@ -173,8 +173,10 @@ async def run(run: Run, hub: Hub, *, sort: str, interval: float, once: bool) -> 
                 picture.carriers.pop(change.row.name, None)
             elif change.row is not None:
                 picture.carriers[change.row.name] = change.row.carrier
+            elif change.kind == "synced":
+                listed.set()
 
-    drawing = _once(run, picture, fresh, interval) if once else _draw(run, picture, fresh)
+    drawing = _once(run, picture, fresh, listed, interval) if once else _draw(run, picture, fresh)
     await live.together(
         sample(picture.totals, stats_pb2.STATS_SCOPE_HUB),
         sample(picture.sessions, stats_pb2.STATS_SCOPE_SESSION),
@@ -183,12 +185,14 @@ async def run(run: Run, hub: Hub, *, sort: str, interval: float, once: bool) -> 
     )
 
 
-async def _once(run: Run, picture: Picture, fresh: asyncio.Event, interval: float) -> None:
+async def _once(run: Run, picture: Picture, fresh: asyncio.Event, listed: asyncio.Event, interval: float) -> None:
     try:
         async with asyncio.timeout(_PATIENCE * interval + run.settings.timeout):
             while picture.totals.samples < 2 or picture.sessions.samples < 2:
                 await fresh.wait()
                 fresh.clear()
+            # Figures come without the carriers, which are listed meanwhile.
+            await listed.wait()
     except TimeoutError:
         raise Problem("no figures came in time", code=Code.UNAVAILABLE, reason="DEADLINE_EXCEEDED") from None
     if run.output.for_programs:

@@ -463,9 +463,17 @@ async def test_c17_endless_upload_after_the_answer(bench):
     await visitor.send(post(10_000_000) + b"x")
     (await agent.stream()).reply(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
     assert (await visitor.reply()).status == 401
-    with pytest.raises(ConnectionError):
-        for _ in range(1000):
+
+    async def endless() -> None:
+        while True:
             await visitor.send(b"x" * 65536)
+
+    sending = asyncio.ensure_future(endless())
+    await bench.wait(lambda: bench.front.read_paused)
+    assert not sending.done()
+    bench.later(bench.hub.timeouts.linger + 1.0)
+    with pytest.raises(ConnectionError):
+        await sending
 
 
 async def test_c18_visitor_aborts_its_upload(bench):

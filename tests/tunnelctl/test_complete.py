@@ -29,7 +29,7 @@ def offered(line: str, **environ: str) -> list[str]:
 
 def patiently(line: str, **environment: str) -> list[str]:
     """What is offered once the hub answers within the half second a completion waits: a busy machine may need a few tries."""
-    for _ in range(8):
+    for _ in range(20):
         if found := offered(line, **environment):
             return found
     return []
