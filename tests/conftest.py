@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from tests.canary import canaries, no_canary_shows
+
+__all__ = ["canaries", "no_canary_shows"]
 
 # Private keys the tests write must not be readable by everybody, or nobody takes them.
 os.umask(0o027)

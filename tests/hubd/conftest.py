@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from tests.canary import WATCH
 
 from carrier_api import Registry
 from hubd.app import App
@@ -24,7 +25,8 @@ from yamux import Session, StreamTransport
 from yamux.carrier import TlsOptions
 
 CARRIERS = ("tcp", "tls", "websocket")
-PATIENCE = 10.0
+# A guard only: no test waits for it to pass, and a machine may be busy with others.
+PATIENCE = 30.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -189,6 +191,8 @@ class Visitor:
                 reply.whole = False
                 if isinstance(exc, asyncio.IncompleteReadError):
                     reply.body += exc.partial
+        if reply.status >= 400:
+            WATCH.look("an error body", reply.head + reply.body)
         return reply
 
     async def _body(self, reply: Reply, method: str) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Self
 
 import psutil
+from tests.canary import WATCH
 
 ROOT = Path(__file__).resolve().parents[2]
 # Starting takes a second of CPU, and a shared machine may give a tenth of one.
@@ -56,7 +57,9 @@ def environment(folder: Path, extra: Sequence[Path] = ()) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HUBD_", "AGENTD_"))}
     # What agents keep must not meet an agent of the same name in another test, nor settings those of this machine.
     state = {"AGENTD_STATE_DIR": str(folder / "state"), "AGENTD_CONFIG": "", "HUBD_CONFIG": ""}
-    return kept | state | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    # No secret may show at any level, so all of them are looked at.
+    level = {"HUBD_LOG_LEVEL": "debug", "AGENTD_LOG_LEVEL": "debug"}
+    return kept | state | level | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
 def _entry_points(folder: Path) -> Path:
@@ -180,6 +183,7 @@ class Daemon:
     def stop(self, deadline: float = DEADLINE) -> None:
         """SIGTERM; it must end with code 0 in time, and must not have complained about itself."""
         if self.running:
+            WATCH.look(f"arguments of {self.name}", Path(f"/proc/{self.process.pid}/cmdline").read_bytes())
             if not self._told:
                 self.signal(signal.SIGTERM)
             try:
@@ -200,7 +204,8 @@ class Daemon:
                 assert each not in text, f"a secret shows in the {place} of {self.name}\n{self.tail()}"
 
     def check(self) -> None:
-        """Raise AssertionError for a bad exit code or a fault in the log."""
+        """Raise AssertionError for a bad exit code, or a fault or a secret in the log."""
+        WATCH.assert_unseen(f"the log of {self.name}", self.log_path.read_bytes())
         if self._killed:
             assert not _FAULT.search(self.log), self.tail()
             return

@@ -218,7 +218,7 @@ def test_routes(ctl: Ctl) -> None:
 
 def test_the_hub_is_told(ctl: Ctl) -> None:
     assert ctl("hub", "reload").startswith("applied: ")
-    assert ctl("hub", "log-level", "debug", "--for", "1s").startswith("log level debug, info again at ")
+    assert ctl("hub", "log-level", "info", "--for", "1s").startswith("log level info, debug again at ")
 
 
 def test_a_bundle_for_whoever_is_to_help(ctl: Ctl, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from tests.canary import WATCH
 from tests.system.harness import DEADLINE
 from tests.system.targets import BLOCK, block
 
@@ -195,6 +196,8 @@ class Visitor:
                 parts.append(piece)
         finally:
             response.body = b"".join(parts)
+            if response.status >= 400:
+                WATCH.look("an error body", response.body)
         return response
 
     async def digest(self) -> Response:
