@@ -234,8 +234,11 @@ class Quotas:
             ticket = route.ticket = self._ticket(front, head, route.agent_id)
         if ticket.streams:
             pool = self._hub.pools.pools.get(route.agent_id)
-            if pool is not None and sum([entry.active for entry in pool.entries]) >= ticket.streams:
-                return AGENT_BUSY
+            if pool is not None:
+                entries = pool.entries
+                active = entries[0].active if len(entries) == 1 else sum([entry.active for entry in entries])
+                if active >= ticket.streams:
+                    return AGENT_BUSY
         if ticket.rates:
             now = self._hub.loop.time()
             for rate, reason in ticket.rates:
