@@ -188,8 +188,9 @@ class Exchange(Asking):
         else:
             pool.discard(connection)
         if data:
-            self.stream.write(data)
-        self.stream.close()
+            self.stream.write_last(data)
+        else:
+            self.stream.close()
         self._leave()
         head, reader = self.head, self._reader
         if reader is not None and self.sent_all and head is not None and head.keep_alive and head.upgrade is None:

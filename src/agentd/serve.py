@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agentd.exchange import Exchange
@@ -90,6 +91,8 @@ class Server:
         self.retired: list[TargetPool] = []
         self.openings: set[Opening] = set()
         self.set_targets(targets)
+        # A protocol for one more stream. Made by the class itself, since it is asked for with every request.
+        self.exchange = partial(Exchange, self)
 
     def __repr__(self) -> str:
         return f"<Server targets={len(self.pools)} open={len(self.open)} tunnels={len(self.tunnels)}>"
@@ -152,10 +155,6 @@ class Server:
         """Exchanges and upgraded connections in progress."""
         return len(self.open) + len(self.tunnels) + len(self.openings)
 
-    def exchange(self) -> Exchange:
-        """A protocol for one more stream."""
-        return Exchange(self)
-
     def find(self, asked: bytes) -> TargetPool | None:
         """The pool for an ``X-Proxy-Host`` in another spelling of its name; None if it is not allowed."""
         return self.allowed.get(normal_name(asked))
@@ -181,7 +180,8 @@ class Server:
         self.open.discard(exchange)
         if exchange.response is not None:
             self.served += 1
-        self._look_quiet()
+        if self.draining:
+            self._look_quiet()
 
     def begin_tunnel(self, exchange: Exchange, data: bytes) -> None:
         """A stream begins like a CONNECT: take it from its exchange.

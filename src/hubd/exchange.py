@@ -53,7 +53,16 @@ class Exchange(Sending):
     accepts_views = True
 
     def __init__(self, hub: Hub, front: Front, head: RequestHead, route: Route, request_id: bytes) -> None:
-        super().__init__(hub, front, head, route, request_id)
+        self.hub = hub
+        self.front = front
+        self.head = head
+        self.route = route
+        self.request_id = request_id
+        self.entry = self.stream = self._waiting = self._held = self._refused_by = None
+        self.sent_all = True
+        self.over = False
+        self.size_in = self._held_size = self._retries = self._replays = 0
+        self.asked_at = hub.now
         self.reader: ResponseReader | None = None
         self.response: ResponseHead | None = None
         self.began = hub.now if hub.access_log is None else hub.loop.time()

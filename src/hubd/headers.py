@@ -201,9 +201,11 @@ def response_head(head: ResponseHead, *, minor: int, close: bool) -> bytes:
     """
     if head.memo is None:
         head.memo = {}
-    made: bytes | None = head.memo.get((minor, close))
+    # A number, since this is asked for every response: tuples take longer to make and to look up.
+    key = 2 * minor + close
+    made: bytes | None = head.memo.get(key)
     if made is None:
-        made = head.memo[minor, close] = _response_head(head, minor=minor, close=close)
+        made = head.memo[key] = _response_head(head, minor=minor, close=close)
     return made
 
 

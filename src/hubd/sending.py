@@ -62,26 +62,24 @@ class Sending(asyncio.Protocol):
         "stream",
     )
 
+    # Given their first values by the exchange, in the one call that making it takes.
+    hub: Hub
+    front: Front
+    head: RequestHead
+    route: Route
+    request_id: bytes
+    entry: AgentSession | None
     stream: StreamTransport | None
+    sent_all: bool
+    over: bool
+    size_in: int
     asked_at: float
-
-    def __init__(self, hub: Hub, front: Front, head: RequestHead, route: Route, request_id: bytes) -> None:
-        self.hub = hub
-        self.front = front
-        self.head = head
-        self.route = route
-        self.request_id = request_id
-        self.entry: AgentSession | None = None
-        self.stream = None
-        self.sent_all = True
-        self.over = False
-        self.size_in = 0
-        self.asked_at = hub.now
-        self._waiting: Pool | None = None
-        self._held: list[Piece] | None = None
-        self._held_size = 0
-        self._refused_by: AgentSession | None = None
-        self._retries = self._replays = 0
+    _waiting: Pool | None
+    _held: list[Piece] | None
+    _held_size: int
+    _refused_by: AgentSession | None
+    _retries: int
+    _replays: int
 
     @property
     def held_bytes(self) -> int:

@@ -19,7 +19,18 @@ from .corestream import CoreStream
 from .errors import FloodDetected, ProtocolError, RemoteGoAway, SessionClosed, StreamReset, WindowExceeded
 from .events import DataReceived, Event, GoAwayReceived, PingAnswered, StreamDropped, StreamEnded, StreamOpened
 from .frames import ACK, DATA, FIN, GO_AWAY, HEADER_SIZE, PING, RST, SYN, WINDOW_UPDATE, pack, unpack_from
-from .streamstate import ANSWERED_ENDED, ENDED, NOTHING, RECV_ACK, RECV_DATA, RECV_FIN, RECV_RST, REFUSED, UNANSWERED
+from .streamstate import (
+    ANSWERED_ENDED,
+    ENDED,
+    NOTHING,
+    RECV_ACK,
+    RECV_ACK_FIN,
+    RECV_DATA,
+    RECV_FIN,
+    RECV_RST,
+    REFUSED,
+    UNANSWERED,
+)
 
 # A window update below this on a stream that has all its initial credit does nothing for anybody.
 SMALL_UPDATE = 1024
@@ -121,18 +132,17 @@ class Connection(Core):
                 if stream is not None and stream.readable and length <= stream.recv_credit:
                     # The common case, all of it here: a whole frame of data for a stream that may receive it.
                     self.frames_in += 1
-                    if flags & ACK:
+                    last = False
+                    if flags & FIN:
+                        last = self._move(stream, RECV_ACK_FIN if flags & ACK else RECV_FIN) in _ENDINGS
+                    elif flags & ACK:
                         self._move(stream, RECV_ACK)
                     stream.recv_credit -= length
                     stream.unread += length
                     stream.bytes_in += length
-                    if length * VIEW_FRACTION < end:
-                        events.append(DataReceived(stream, bytes(data[pos:stop])))
-                    else:
-                        events.append(DataReceived(stream, memoryview(data)[pos:stop]))
+                    piece = bytes(data[pos:stop]) if length * VIEW_FRACTION < end else memoryview(data)[pos:stop]
+                    events.append(DataReceived(stream, piece, last))
                     pos = stop
-                    if flags & FIN and self._move(stream, RECV_FIN) in _ENDINGS:
-                        events.append(StreamEnded(stream))
                     continue
             elif kind == WINDOW_UPDATE:
                 self.frames_in += 1
@@ -173,11 +183,12 @@ class Connection(Core):
                 piece = data if count == end else memoryview(data)[pos : pos + count]
                 if count * VIEW_FRACTION < end:
                     piece = bytes(piece)
-                self._events.append(DataReceived(stream, piece))
+                event = DataReceived(stream, piece)
+                self._events.append(event)
+                if self._body_fin and not self._body_left:
+                    event.last = self._move(stream, RECV_FIN) in _ENDINGS
             if not self._body_left:
                 self._body_stream = None
-                if self._body_fin and stream.readable:
-                    self._flags(stream, ack=False, fin=True)
         return pos + count
 
     def _frame(self, kind: int, flags: int, stream_id: int, length: int) -> None:

@@ -35,7 +35,6 @@ from .streamstate import (
     UNACCEPTED,
     UNANSWERED,
     WRITABLE,
-    Input,
     Outcome,
 )
 from .sweep import overdue
@@ -54,7 +53,7 @@ class Core:
 
     # Slots, for speed: an instance with more than 30 attributes and no slots loses CPython's fast look-up.
     __slots__ = (
-        "_churn", "_clock", "_counts_open", "_drain_left", "_events", "_idle", "_ids", "_late_left", "_next_id", "_next_sweep",
+        "_churn", "_clock", "_counts_open", "_drain_left", "_events", "_idle", "_ids", "_late_left", "_least_window", "_next_id", "_next_sweep",
         "_peer_parity", "_sweep", "_sweep_every", "_window_left", "client", "closing", "config", "error", "inbound",
         "keepalive", "local_go_away", "outbox", "remote_go_away", "report_answers", "streams", "streams_accepted",
         "streams_opened", "owed_acks", "unaccepted", "unacked",
@@ -87,6 +86,7 @@ class Core:
         )
         self._churn = TokenBucket("streams opened and reset", config.resets_per_second, config.reset_burst, clock)
         self._window_left = config.window_budget
+        self._least_window = config.stream_window
         self._counts_open = config.max_outbound_streams < MAX_U32
         self._drain_left = config.drain_budget
         self._late_left = LATE_FRAMES_PER_STREAM
@@ -212,6 +212,19 @@ class Core:
             if not stream.queued:
                 self.outbox.enqueue(stream)
 
+    def send_last(self, stream: CoreStream, data: Buffer) -> None:
+        """``send_data`` and ``end_stream`` in one."""
+        if stream.pending_bytes or stream.ending or stream.state not in WRITABLE or not data:
+            self.send_data(stream, data)
+            self.end_stream(stream)
+            return
+        stream.pending = [data]
+        stream.pending_bytes = len(data)
+        stream.ending = True
+        stream.since = self._sweep
+        if not stream.queued:
+            self.outbox.enqueue(stream)
+
     def end_stream(self, stream: CoreStream) -> None:
         """Send FIN after all queued data. Reading goes on. Idempotent. Raises StreamClosed before the accept."""
         if not stream.ending and stream.state in WRITABLE and self.error is None:
@@ -222,7 +235,8 @@ class Core:
             else:
                 self.outbox.control.append(pack(WINDOW_UPDATE, FIN | stream.owed, stream.id, 0))
                 stream.owed = 0
-                self._fin_sent(stream)
+                stream.since = self._sweep
+                self._move(stream, SEND_FIN)
         elif stream.state in UNACCEPTED:
             raise StreamClosed(f"stream {stream.id} has to be accepted before it is ended")
 
@@ -322,11 +336,11 @@ class Core:
 
     # -- what the receiving half calls -------------------------------------------------------------------------------
 
-    def _move(self, stream: CoreStream, what: Input) -> Outcome:
+    def _move(self, stream: CoreStream, what: int) -> Outcome:
         """The one gate of all state changes."""
         move = MOVES[stream.state][what]
         if move is None:
-            raise AssertionError(f"no transition from {stream.state.name} by {what.name}")
+            raise AssertionError(f"no transition from {stream.state.name} by input {what}")
         stream.state, outcome, stream.readable, effects = move
         if effects:
             if effects & ANSWERS:
@@ -334,24 +348,17 @@ class Core:
             elif effects & ACCEPTS:
                 self.unaccepted -= 1
             if effects & ENDS:
-                self._forget(stream)
+                del self.streams[stream.id]
+                if not stream.local:
+                    self.inbound -= 1
+                if stream.window > self._least_window:
+                    self._window_left += stream.window - self._least_window
+                if stream.state is RESET:
+                    self._drain_left += stream.recv_credit
+                self._late_left += LATE_FRAMES_PER_STREAM
             if self.report_answers and stream.local and (effects & ANSWERS or self._counts_open):
                 self._events.append(StreamAnswered(stream))
         return outcome
-
-    def _fin_sent(self, stream: CoreStream) -> None:
-        stream.since = self._sweep
-        self._move(stream, SEND_FIN)
-
-    def _forget(self, stream: CoreStream) -> None:
-        del self.streams[stream.id]
-        if not stream.local:
-            self.inbound -= 1
-        if stream.window > self.config.stream_window:
-            self._window_left += stream.window - self.config.stream_window
-        if stream.state is RESET:
-            self._drain_left += stream.recv_credit
-        self._late_left += LATE_FRAMES_PER_STREAM
 
     def _discard(self, stream: CoreStream) -> None:
         stream.pending = NO_PIECES

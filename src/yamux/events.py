@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class DataReceived:
-    """A piece of a stream's data. Call ``consume`` when it has been used up: that is what gives credit."""
+    """A piece of a stream's data. Call ``consume`` when it has been used up: that is what gives credit.
+
+    With ``last`` the peer's FIN came on the same frame, and no StreamEnded follows.
+    """
 
     stream: CoreStream
     data: bytes | memoryview
+    last: bool = False
 
 
 @dataclass(slots=True)
@@ -40,7 +44,7 @@ class StreamAnswered:
 
 @dataclass(slots=True)
 class StreamEnded:
-    """The peer's FIN: all its data has been handed over."""
+    """The peer's FIN: all its data has been handed over. See also ``DataReceived.last``."""
 
     stream: CoreStream
 

@@ -77,7 +77,6 @@ class SessionShell(asyncio.Protocol):
         self._lingering: asyncio.TimerHandle | None = None
         self._over: asyncio.Future[None] = self.loop.create_future()
         self._handlers: dict[type, Callable[[Any], None]] = {
-            DataReceived: self._on_data,
             StreamOpened: self._on_opened,
             StreamAnswered: self._on_answered,
             StreamEnded: self._on_ended,
@@ -160,6 +159,8 @@ class SessionShell(asyncio.Protocol):
                 owner = event.stream.owner
                 if owner is not None:
                     owner._deliver(event.data)
+                    if event.last:
+                        owner._ended()
                 else:
                     core.consume(event.stream, len(event.data))
             else:
@@ -291,13 +292,6 @@ class SessionShell(asyncio.Protocol):
             self._handlers[type(event)](event)
         if self.core.has_output or self.core.error is not None or self.core.closing:
             self.wake()
-
-    def _on_data(self, event: DataReceived) -> None:
-        owner = event.stream.owner
-        if owner is not None:
-            owner._deliver(event.data)
-        else:
-            self.core.consume(event.stream, len(event.data))
 
     def _on_opened(self, event: StreamOpened) -> None:
         core_stream = event.stream

@@ -117,9 +117,23 @@ ACCEPTS: Final = 2
 ENDS: Final = 4
 
 
+RECV_ACK_FIN: Final = len(Input)
+"""Both on one frame: one more column of the compiled table, made of the two inputs one after the other."""
+
+
+def _both(state: State) -> tuple[State, Outcome] | None:
+    """What comes of an ACK and then a FIN."""
+    if (state, _I.RECV_ACK) not in TRANSITIONS:
+        return None
+    between, first = TRANSITIONS[state, _I.RECV_ACK]
+    after, second = TRANSITIONS[between, _I.RECV_FIN]
+    return after, _O.ANSWERED_ENDED if {first, second} == {_O.ANSWERED, _O.ENDED} else max(first, second)
+
+
 def _compile() -> list[list[Move | None]]:
-    rows: list[list[Move | None]] = [[None] * len(Input) for _ in State]
-    for (before, what), (after, outcome) in TRANSITIONS.items():
+    rows: list[list[Move | None]] = [[None] * (len(Input) + 1) for _ in State]
+    both = {(state, RECV_ACK_FIN): made for state in State if (made := _both(state)) is not None}
+    for (before, what), (after, outcome) in [*TRANSITIONS.items(), *both.items()]:
         answers = ANSWERS if before in UNANSWERED and after not in UNANSWERED else 0
         accepts = ACCEPTS if before in UNACCEPTED and after not in UNACCEPTED else 0
         ends = ENDS if after in OVER else 0

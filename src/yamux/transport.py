@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from .corestream import Buffer, CoreStream
+from .corestream import Buffer
 from .errors import StreamReset, YamuxError
 from .handover import TRAITS, fill, frozen, hold, traits
-from .streamstate import CLOSED, RESET, UNANSWERED, WRITABLE
+from .streamend import HIGH_MARK, StreamEnd
+from .streamstate import CLOSED, RESET, WRITABLE
 
 if TYPE_CHECKING:
-    from .shell import SessionShell
-
-# Bytes waiting in a stream before its writer is asked to pause, and to resume. asyncio's own figure for sockets, and
-# a quarter of it: the next frame is there before the last one has left.
-HIGH_MARK = 64 * 1024
-LOW_MARK = 16 * 1024
+    pass
 
 
-class StreamTransport(asyncio.Transport):
+class StreamTransport(StreamEnd):
     """One stream of a session. Made by ``Session``.
 
     Told to the protocol as asyncio does: the peer's FIN is ``eof_received``, the end of both directions
@@ -33,93 +29,18 @@ class StreamTransport(asyncio.Transport):
     ``data_received`` has returned, unless reading was paused in it: then when reading resumes.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_closing",
-        "_core",
-        "_eof_told",
-        "_eof_waiting",
-        "_failure",
-        "_held",
-        "_high",
-        "_inbox",
-        "_low",
-        "_manual",
-        "_over",
-        "_paused",
-        "_protocol",
-        "_push",
-        "_stream",
-        "_views",
-        "_write_paused",
-        "session",
-    )
+    __slots__ = ()
 
     _start_tls_compatible = True  # what loop.start_tls asks for; TLS then also calls _force_close
-
-    def __init__(self, session: SessionShell, stream: CoreStream, protocol: asyncio.BaseProtocol) -> None:
-        self.session = session
-        self._core = session.core
-        self._stream = stream
-        stream.owner = self
-        self._inbox: deque[Buffer] | None = None
-        self._held = 0
-        self._paused = self._write_paused = False
-        self._closing = self._over = False
-        self._eof_told = self._eof_waiting = False
-        self._failure: YamuxError | None = None
-        self._high, self._low = HIGH_MARK, LOW_MARK
-        self.set_protocol(protocol)
 
     def __repr__(self) -> str:
         return f"<StreamTransport {self._stream.id} {self._stream.state.name}{' closing' if self._closing else ''}>"
 
-    # -- facts -------------------------------------------------------------------------------------------------------
-
-    @property
-    def id(self) -> int:
-        """The stream's id on the wire."""
-        return self._stream.id
-
-    @property
-    def bytes_in(self) -> int:
-        """Data bytes received."""
-        return self._stream.bytes_in
-
-    @property
-    def bytes_out(self) -> int:
-        """Data bytes handed to the carrier."""
-        return self._stream.bytes_out
-
-    @property
-    def answered(self) -> bool:
-        """Whether the peer has answered the SYN, by ACK, FIN or RST."""
-        return self._stream.state not in UNANSWERED
-
-    @property
-    def unread(self) -> int:
-        """Bytes that have come and wait for reading to resume."""
-        return sum(map(len, self._inbox)) if self._inbox else 0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the protocol has been asked to write no more for now."""
-        return self._write_paused
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """``stream_id`` and ``session``; everything else is asked of the carrier."""
-        if name == "stream_id":
-            return self._stream.id
-        if name == "session":
-            return self.session
-        transport = self.session.transport
-        return default if transport is None else transport.get_extra_info(name, default)
-
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand what comes from now on to another protocol."""
-        self._protocol: Any = protocol
+        self._protocol = protocol
         self._views, self._manual, buffered = TRAITS.get(type(protocol)) or traits(type(protocol))
-        self._push: Callable[[Any], None] = partial(fill, protocol) if buffered else protocol.data_received  # type: ignore[attr-defined, arg-type]
+        self._push = partial(fill, protocol) if buffered else None  # type: ignore[arg-type]
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """The current protocol."""
@@ -163,7 +84,10 @@ class StreamTransport(asyncio.Transport):
         else:
             # The common case of _feed, spelled out: it runs for every frame.
             try:
-                self._push(data if self._views else bytes(data))
+                if self._push is None:
+                    self._protocol.data_received(data if self._views else bytes(data))
+                else:
+                    self._push(data)
             except BaseException as error:
                 self._protocol_failed(error)
                 return
@@ -180,7 +104,7 @@ class StreamTransport(asyncio.Transport):
             return
         if not self._closing:
             try:
-                self._push(data if self._views else bytes(data))
+                (self._push or self._protocol.data_received)(data if self._views else bytes(data))
             except BaseException as error:
                 self._protocol_failed(error)
                 return
@@ -206,7 +130,11 @@ class StreamTransport(asyncio.Transport):
 
     def _ended(self) -> None:
         """The peer's FIN came."""
-        if self._inbox or self._paused:
+        if self._closing and self._stream.state is CLOSED:
+            # The common case: the protocol is done, and nothing waits to be handed over.
+            self._eof_told = True
+            self._lose(None)
+        elif self._inbox or self._paused:
             self._eof_waiting = True
         else:
             self._tell_eof()
@@ -247,6 +175,20 @@ class StreamTransport(asyncio.Transport):
             session.wake()
         if stream.pending_bytes > self._high and not self._write_paused:
             self._pause_protocol()
+
+    def write_last(self, data: bytes) -> None:
+        """``write`` and ``close`` in one: a whole answer."""
+        stream = self._stream
+        if self._closing or self._paused or self._inbox or stream.ending or stream.state not in WRITABLE:
+            self.write(data)
+            self.close()
+            return
+        self._closing = stream.deaf = True
+        self._core.send_last(stream, data)
+        session = self.session
+        session._finishing.append(self)
+        if not session.woken:
+            session.wake()
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Queue several buffers without joining them."""
@@ -387,7 +329,7 @@ class StreamTransport(asyncio.Transport):
         self._over = self._closing = True
         self._stream.owner = None
         # A protocol mostly knows its transport: without this every stream would be work for the cycle collector.
-        protocol, self._protocol, self._push = self._protocol, _GONE, _GONE.data_received
+        protocol, self._protocol, self._push = self._protocol, _GONE, None
         try:
             protocol.connection_lost(error)
         except (SystemExit, KeyboardInterrupt):

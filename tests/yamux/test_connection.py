@@ -489,6 +489,8 @@ def outcome(lone: Lone, pieces: list[bytes]) -> object:
         for event in lone.core.receive_data(piece):
             if isinstance(event, DataReceived):
                 bodies[event.stream.id] = bodies.get(event.stream.id, b"") + bytes(event.data)
+                if event.last:
+                    told.append(("StreamEnded", event.stream.id))
             else:
                 told.append((type(event).__name__, getattr(getattr(event, "stream", None), "id", None)))
     states = {n: stream.state for n, stream in lone.core.streams.items()}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.yamux.wire import QUIET, WINDOW, Frame, Lone, Pair, data, names, sessions, syn, until
+from tests.yamux.wire import QUIET, WINDOW, Frame, Lone, Pair, data, names, sessions, syn, until, update
 
-from yamux import Config, StreamReset
+from yamux import Config, StreamClosed, StreamReset
 from yamux.frames import ACK, DATA, FIN, RST, SYN, WINDOW_UPDATE
 from yamux.shell import ACKS_OWED
 from yamux.streamstate import State
@@ -38,8 +38,8 @@ def test_a_request_and_its_end_are_one_frame(client: bool) -> None:
 @roles
 def test_an_answer_and_its_end_are_one_frame(client: bool) -> None:
     lone = folding(client)
-    opened, received, ended = lone.feed(data(lone.theirs(), b"question", SYN | FIN))
-    assert names([opened, received, ended]) == ["StreamOpened", "DataReceived", "StreamEnded"]
+    opened, received = lone.feed(data(lone.theirs(), b"question", SYN | FIN))
+    assert names([opened, received]) == ["StreamOpened", "DataReceived", "StreamEnded"]
     stream = opened.stream
     lone.core.accept(stream)
     assert not lone.core.has_output, "the ACK waits for company"
@@ -50,6 +50,31 @@ def test_an_answer_and_its_end_are_one_frame(client: bool) -> None:
     assert not lone.core.streams
     lone.core.send_acks()
     assert not lone.core.has_output, "it has been said"
+
+
+@roles
+def test_a_whole_answer_at_once_is_the_same_frame(client: bool) -> None:
+    lone = folding(client)
+    opened, _ = lone.feed(data(lone.theirs(), b"question", SYN | FIN))
+    lone.core.accept(opened.stream)
+    lone.core.send_last(opened.stream, b"answer")
+    with pytest.raises(StreamClosed):
+        lone.core.send_last(opened.stream, b"more")
+    assert lone.sent() == [Frame(DATA, ACK | FIN, opened.stream.id, 6, b"answer")]
+    assert not lone.core.streams
+
+
+@roles
+def test_a_whole_answer_at_once_waits_behind_what_is_queued_and_for_credit(client: bool) -> None:
+    lone = folding(client)
+    opened, _ = lone.feed(data(lone.theirs(), b"question", SYN | FIN))
+    stream = opened.stream
+    lone.core.accept(stream)
+    lone.core.send_data(stream, bytes(WINDOW))
+    lone.core.send_last(stream, b"end")
+    assert sum(frame.length for frame in lone.sent() if frame.kind == DATA) == WINDOW
+    lone.feed(update(stream.id, WINDOW))
+    assert lone.sent() == [Frame(DATA, FIN, stream.id, 3, b"end")]
 
 
 @roles

@@ -9,6 +9,7 @@ from yamux.streamstate import (
     MOVES,
     OVER,
     READABLE,
+    RECV_ACK_FIN,
     TRANSITIONS,
     UNACCEPTED,
     UNANSWERED,
@@ -28,6 +29,24 @@ PEER_HAS_ENDED = {State.SYN_RECEIVED_ENDED, State.REMOTE_ENDED, State.CLOSED}
 @pytest.mark.parametrize("what", FROM_PEER)
 def test_everything_a_peer_can_send_has_a_row(state: State, what: Input) -> None:
     assert (state, what) in TRANSITIONS
+
+
+@pytest.mark.parametrize("state", State)
+def test_both_on_one_frame_are_the_two_one_after_the_other(state: State) -> None:
+    made = MOVES[state][RECV_ACK_FIN]
+    first = MOVES[state][Input.RECV_ACK]
+    if first is None:
+        assert made is None
+        return
+    second = MOVES[first[0]][Input.RECV_FIN]
+    assert second is not None
+    assert made is not None
+    assert (made[0], made[2], made[3]) == (second[0], second[2], first[3] | second[3])
+    ended = (Outcome.ENDED, Outcome.ANSWERED_ENDED)
+    assert (made[1] in ended) == (second[1] in ended)
+    assert (made[1] in (Outcome.ANSWERED, Outcome.ANSWERED_ENDED)) == (
+        Outcome.ANSWERED in (first[1], second[1]) or second[1] is Outcome.ANSWERED_ENDED
+    )
 
 
 @pytest.mark.parametrize(("state", "what"), PAIRS)

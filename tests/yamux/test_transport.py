@@ -202,6 +202,50 @@ async def test_close_flushes_ends_and_drops_what_still_comes(client: bool) -> No
 
 
 @roles
+async def test_a_whole_answer_is_a_write_and_a_close(client: bool) -> None:
+    async with against_raw(client=client) as (session, peer):
+        log = await open_log(session, peer)
+        log.transport.write_last(b"answer")
+        assert log.transport.is_closing()
+        log.transport.write_last(b"ignored")
+        await until(lambda: "lost" in log.calls)
+        await turns(50)
+        sent = peer.frames()
+        assert [frame.body for frame in sent if frame.kind == DATA] == [b"answer"]
+        assert sent[-1].flags == FIN
+        assert log.error is None
+        peer.send(fin(log.transport.id))
+        await until(lambda: session.num_streams == 0)
+
+
+@roles
+async def test_a_whole_answer_behind_other_data_or_while_reading_is_paused(client: bool) -> None:
+    async with against_raw(client=client) as (session, peer):
+        log = await open_log(session, peer)
+        log.transport.pause_reading()
+        peer.send(data(log.transport.id, b"unread"))
+        await until(lambda: log.transport.unread)
+        log.transport.write(b"first ")
+        log.transport.write_last(b"last")
+        await until(lambda: "lost" in log.calls)
+        await turns(50)
+        assert b"".join(frame.body for frame in peer.frames() if frame.kind == DATA) == b"first last"
+        assert "data" not in log.calls
+        assert log.error is None
+        peer.send(fin(log.transport.id))
+        await until(lambda: session.num_streams == 0)
+
+
+@roles
+async def test_a_whole_answer_after_the_end_of_writing_is_a_mistake(client: bool) -> None:
+    async with against_raw(client=client) as (session, peer):
+        log = await open_log(session, peer)
+        log.transport.write_eof()
+        with pytest.raises(RuntimeError):
+            log.transport.write_last(b"more")
+
+
+@roles
 async def test_abort_is_a_reset_and_is_told_later_and_once(client: bool) -> None:
     async with against_raw(client=client) as (session, peer):
         log = await open_log(session, peer)

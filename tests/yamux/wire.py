@@ -157,7 +157,13 @@ def ended(events: Iterable[Event]) -> SessionEnded:
 
 
 def names(events: Iterable[Event]) -> list[str]:
-    return [type(event).__name__ for event in events]
+    """What happened, with an end that came on data named behind it."""
+    told: list[str] = []
+    for event in events:
+        told.append(type(event).__name__)
+        if isinstance(event, DataReceived) and event.last:
+            told.append("StreamEnded")
+    return told
 
 
 def received(events: Iterable[Event]) -> bytes:
@@ -202,10 +208,11 @@ class End:
                     self.opened.append(stream)
                     if self.accepting:
                         self.core.accept(stream)
-                case DataReceived(stream, piece):
+                case DataReceived(stream, piece, last):
                     story = self.story(stream.id)
                     assert not story.fin and not story.dropped, "data after the end of a stream"
                     story.data += piece
+                    story.fin = last
                     if self.consuming:
                         self.core.consume(stream, len(piece))
                 case StreamEnded(stream):
