@@ -16,9 +16,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 AGENT_ID = "demo"
@@ -33,6 +34,36 @@ T = TypeVar("T")
 
 class DemoError(Exception):
     """The demo cannot go on; the message says why in one line or a few."""
+
+
+class Interrupt:
+    """Handler of SIGINT and SIGTERM: raises KeyboardInterrupt once, but not in the middle of what it must not break.
+
+    A program that was started before anybody made a note of it would never be stopped.
+    """
+
+    def __init__(self) -> None:
+        self._holding = False
+        self._came = False
+
+    def __call__(self, *_: object) -> None:
+        """Take a signal."""
+        if self._came:
+            return
+        self._came = True
+        if not self._holding:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Put off what comes in this block to its end."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self._came:
+            raise KeyboardInterrupt
 
 
 class Program:
@@ -121,13 +152,14 @@ def say(step: str, text: str) -> None:
     print(f"demo: {step:<8} {text}", flush=True)
 
 
-def start(programs: list[Program], folder: Path) -> str:
+def start(programs: list[Program], folder: Path, interrupt: Interrupt) -> str:
     """Start all three and wait until they are ready. Returns the visitor's URL."""
     target_port, hub_port = port(8881), port(8882)
     target_url, hub_url = f"http://127.0.0.1:{target_port}", f"http://127.0.0.1:{hub_port}"
 
     def run(name: str, *command: str) -> Program:
-        programs.append(Program(name, [sys.executable, *command], folder))
+        with interrupt.held():
+            programs.append(Program(name, [sys.executable, *command], folder))
         return programs[-1]
 
     target = run("target", "examples/hello/target.py", str(target_port))
@@ -170,11 +202,6 @@ def serve(programs: list[Program]) -> None:
             program.check()
 
 
-def interrupt(*_: object) -> NoReturn:
-    """End as on Ctrl-C."""
-    raise KeyboardInterrupt
-
-
 def stop(programs: list[Program], *, ready: bool) -> list[str]:
     """Stop in reverse order, deaf to further signals. Returns who did not end cleanly.
 
@@ -196,13 +223,15 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.demo", description="The tunnel in one minute.")
     parser.add_argument("--once", action="store_true", help="end after one request")
     once = parser.parse_args(arguments).once
-    signal.signal(signal.SIGTERM, interrupt)
+    interrupt = Interrupt()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     programs: list[Program] = []
     problems: list[str] = []
     ready = False
     with tempfile.TemporaryDirectory(prefix="tunnel-demo-") as folder:
         try:
-            url = start(programs, Path(folder))
+            url = start(programs, Path(folder), interrupt)
             ready = True
             send(url)
             if not once:

@@ -78,3 +78,24 @@ def test_stopped_while_it_starts_it_complains_of_nothing(running: subprocess.Pop
     rest, _ = running.communicate(timeout=50)
     assert running.returncode == 0, rest
     assert "ended with code" not in rest and "Traceback" not in rest
+
+
+def test_an_interrupt_waits_until_a_started_program_is_known() -> None:
+    started: list[str] = []
+    before = signal.signal(signal.SIGINT, demo.Interrupt())
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            handler = signal.getsignal(signal.SIGINT)
+            assert isinstance(handler, demo.Interrupt)
+            with handler.held():
+                signal.raise_signal(signal.SIGINT)
+                started.append("the program")
+            started.append("never")
+        # The second one must not break the end that the first one began.
+        signal.raise_signal(signal.SIGINT)
+        signal.signal(signal.SIGINT, demo.Interrupt())
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert started == ["the program"]
