@@ -86,13 +86,21 @@ WATCH = Watch()
 
 def written(record: logging.LogRecord) -> str:
     """All that any formatter could make of a record."""
-    extras = (f"{name}={value}" for name, value in vars(record).items() if name not in _PLAIN)
+    texts = [f"{name}={_text(value)}" for name, value in vars(record).items() if name not in _PLAIN]
     try:
-        message = record.getMessage()
-    except (TypeError, ValueError):
-        message = f"{record.msg} {record.args}"
+        texts.append(record.getMessage())
+    except Exception:
+        # Arguments that do not fit: the formatter has an answer to that, and so its test.
+        texts += map(_text, (record.msg, *(record.args or ())))
     trace = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info and record.exc_info[0] else ""
-    return " ".join((message, *extras, trace))
+    return " ".join((*texts, trace))
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return "(no text)"
 
 
 def _watch_logging(patch: pytest.MonkeyPatch, watch: Watch) -> None:
