@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.system.harness import Daemon, environment, free_port
+from tests.system.harness import Daemon, environment, free_port, wait_until
 from tests.system.test_setup import hubd
 
 
@@ -29,8 +29,15 @@ def test_an_agent_enrols_and_attaches_with_what_it_got(tmp_path: Path) -> None:
     try:
         hub.wait_log("hub started")
         assert hubd(tmp_path, "token", "create", "--kind", "join", "--out", join, "--store", store).returncode == 0
-        done = agentd(tmp_path, "enroll", *given, "--join-token-file", join, "--token-out", own)
-        assert done.returncode == 0, done.stderr
+        tries: list[subprocess.CompletedProcess[str]] = []
+
+        def enrolled() -> bool:
+            tries.append(agentd(tmp_path, "enroll", *given, "--join-token-file", join, "--token-out", own))
+            return tries[-1].returncode == 0
+
+        # The running hub looks into its store once a second, and knows no token made beside it before that.
+        wait_until(enrolled, "the hub has seen the new token")
+        done = tries[-1]
         assert "berlin-1 is enrolled" in done.stderr and done.stdout == ""
         assert stat.S_IMODE(own.stat().st_mode) == 0o600 and own.read_text().strip() not in done.stderr
 
