@@ -305,12 +305,7 @@ class TargetPool:
             self.forget(connection)
             return
         connection.reused = True
-        idle = self._idle
-        if hint is None and not self._waiting and len(idle) < self.max_idle and not self._closed:
-            connection.expires = self.now + self._idle_seconds
-            idle.append(connection)
-        else:
-            self._offer(connection, self._idle_seconds if hint is None else self._hinted(hint[0]))
+        self._offer(connection, self._idle_seconds if hint is None else self._hinted(hint[0]))
 
     def _hinted(self, hint: bytes) -> float:
         """Seconds a connection may be idle by the target's own word, less what our clock may be behind."""

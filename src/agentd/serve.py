@@ -180,8 +180,7 @@ class Server:
         self.open.discard(exchange)
         if exchange.response is not None:
             self.served += 1
-        if self.draining:
-            self._look_quiet()
+        self._look_quiet()
 
     def begin_tunnel(self, exchange: Exchange, data: bytes) -> None:
         """A stream begins like a CONNECT: take it from its exchange.

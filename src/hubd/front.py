@@ -39,12 +39,12 @@ class Front(Connection):
         held: the request in progress waits for a decision.
     """
 
-    __slots__ = ("_fed", "_pumping", "certified", "held", "request_id")
+    __slots__ = ("_pumping", "certified", "held", "request_id")
 
     def __init__(self, hub: Hub) -> None:
         super().__init__(hub)
         self.request_id = b""
-        self._pumping = self._fed = self.held = False
+        self._pumping = self.held = False
         self.certified: bool | None = None
 
     # -- the transport's calls ----------------------------------------------------------------------------------------
@@ -70,7 +70,6 @@ class Front(Connection):
                 else:
                     self._begin(head)
                 return
-        self._fed = True
         self.reader.feed(data)
         if phase <= HEAD:
             self._pump()
@@ -318,14 +317,8 @@ class Front(Connection):
             # It was kept because it can move.
             self.drain()
             return
-        if self.eof or self.read_paused:
+        if self.eof or self.read_paused or self.reader.buffered:
             self._pump()
-        elif self._fed:
-            # Heads that repeat the one before do not go through the reader.
-            if self.reader.buffered:
-                self._pump()
-            else:
-                self._fed = False
 
     def _bad(self, fault: BadMessage) -> None:
         """Bytes that break a rule: answer if that still can be, and read nothing more."""

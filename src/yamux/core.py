@@ -53,8 +53,9 @@ class Core:
 
     # Slots, for speed: an instance with more than 30 attributes and no slots loses CPython's fast look-up.
     __slots__ = (
-        "_churn", "_clock", "_counts_open", "_drain_left", "_events", "_idle", "_ids", "_late_left", "_least_window", "_next_id", "_next_sweep",
-        "_peer_parity", "_sweep", "_sweep_every", "_window_left", "client", "closing", "config", "error", "inbound",
+        "_churn", "_clock", "_counts_open", "_drain_left", "_events", "_idle", "_ids", "_late_left", "_least_window",
+        "_next_id", "_next_sweep", "_peer_parity", "_sweep", "_sweep_every", "_window_left", "client", "closing", "config",
+        "error", "inbound",
         "keepalive", "local_go_away", "outbox", "remote_go_away", "report_answers", "streams", "streams_accepted",
         "streams_opened", "owed_acks", "unaccepted", "unacked",
     )  # fmt: skip

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .corestream import Buffer, CoreStream
 from .errors import YamuxError
@@ -102,3 +102,13 @@ class StreamEnd(asyncio.Transport):
             return self.session
         transport = self.session.transport
         return default if transport is None else transport.get_extra_info(name, default)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Hand what comes from now on to another protocol."""
+        self._protocol = protocol
+        self._views, self._manual, buffered = TRAITS.get(type(protocol)) or traits(type(protocol))
+        self._push = partial(fill, protocol) if buffered else None  # type: ignore[arg-type]
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """The current protocol."""
+        return cast(asyncio.BaseProtocol, self._protocol)

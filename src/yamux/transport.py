@@ -5,17 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from functools import partial
-from typing import TYPE_CHECKING, cast
 
 from .corestream import Buffer
 from .errors import StreamReset, YamuxError
-from .handover import TRAITS, fill, frozen, hold, traits
+from .handover import frozen, hold
 from .streamend import HIGH_MARK, StreamEnd
 from .streamstate import CLOSED, RESET, WRITABLE
-
-if TYPE_CHECKING:
-    pass
 
 
 class StreamTransport(StreamEnd):
@@ -35,16 +30,6 @@ class StreamTransport(StreamEnd):
 
     def __repr__(self) -> str:
         return f"<StreamTransport {self._stream.id} {self._stream.state.name}{' closing' if self._closing else ''}>"
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Hand what comes from now on to another protocol."""
-        self._protocol = protocol
-        self._views, self._manual, buffered = TRAITS.get(type(protocol)) or traits(type(protocol))
-        self._push = partial(fill, protocol) if buffered else None  # type: ignore[arg-type]
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """The current protocol."""
-        return cast(asyncio.BaseProtocol, self._protocol)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

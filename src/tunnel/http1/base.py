@@ -53,8 +53,12 @@ class Reader:
     @property
     def buffered(self) -> int:
         """Bytes received and not yet handed out: the next message, or bytes nobody asked for."""
-        held = self._chunks.buffered if self._chunks is not None else 0
-        return len(self._data) - self._at + sum(map(len, self._more)) + held
+        held = len(self._data) - self._at
+        if self._more:
+            held += sum(map(len, self._more))
+        if self._chunks is not None:
+            held += self._chunks.buffered
+        return held
 
     @property
     def body_done(self) -> bool:
