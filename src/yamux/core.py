@@ -55,9 +55,8 @@ class Core:
     __slots__ = (
         "_churn", "_clock", "_counts_open", "_drain_left", "_events", "_idle", "_ids", "_late_left", "_least_window",
         "_next_id", "_next_sweep", "_peer_parity", "_sweep", "_sweep_every", "_window_left", "client", "closing", "config",
-        "error", "inbound",
-        "keepalive", "local_go_away", "outbox", "remote_go_away", "report_answers", "streams", "streams_accepted",
-        "streams_opened", "owed_acks", "unaccepted", "unacked",
+        "error", "inbound", "keepalive", "local_go_away", "outbox", "remote_go_away", "report_answers", "streams",
+        "streams_accepted", "streams_opened", "owed_acks", "unaccepted", "unacked",
     )  # fmt: skip
 
     def __init__(self, *, client: bool, config: Config = DEFAULT, clock: Callable[[], float] = time.monotonic) -> None:
