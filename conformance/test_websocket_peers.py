@@ -1,33 +1,22 @@
-"""WebSocket through hub and agent between programs of others: what both ends see is what they see without a tunnel."""
+"""WebSocket through hub and agent between programs of others: what both ends see is what they see without a tunnel.
+
+On asyncio's own loop: the library websockets decides between a bad message and the close behind it by how its reads fall,
+and with uvloop a tunnel brings both in one. What the bytes are is compared in tests/websocket, with uvloop.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Iterator
 
 import pytest
-import uvloop
 
+from conformance.fixtures import quiet  # noqa: F401
 from conformance.smuggling.rig import agent_of, running_hub
 from conformance.websocket import CASES, Case, close_code, visit
 from conformance.wspeers import CODES, PATIENCE, SERVERS, VISITORS
 
 NEVER_PACKED = {("ws", "wsproto")}
 """Visitor and server that lose each other's compressed messages without a tunnel as well."""
-
-
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """uvloop is what the daemons run on."""
-    return {"uvloop": uvloop.new_event_loop}
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Hundreds of violations, each with its line, are another test's business."""
-    logging.disable(logging.WARNING)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("visitor", VISITORS)

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterator
-
 import pytest
-import uvloop
 
 from conformance.smuggling.answering import RIGS, differences
 from conformance.smuggling.cases import PREFIX
 from conformance.smuggling.clients import CLIENTS, REFUSED, TELLS_INTERIM
 from conformance.smuggling.responses import Response
 from conformance.smuggling.table import RESPONSES
-
-
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """uvloop is what the daemons run on."""
-    return {"uvloop": uvloop.new_event_loop}
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Each payload has its line in the log, which is another test's business."""
-    logging.disable(logging.WARNING)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("through", RIGS)

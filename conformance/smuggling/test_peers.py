@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from conformance.smuggling.cases import Case, Seen
 from conformance.smuggling.peers import PEERS, peer
@@ -19,19 +15,6 @@ from conformance.smuggling.table import REQUESTS
 MOST_REFUSED = 60
 # Apache's ProxyPass takes slashes at the begin of a path for one.
 ONE_SLASH = ("apache",)
-
-
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """uvloop is what the daemons run on."""
-    return {"uvloop": uvloop.new_event_loop}
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Hundreds of refusals, each with its line, are another test's business."""
-    logging.disable(logging.WARNING)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 async def judge(rig: Rig, case: Case, *, one_slash: bool) -> tuple[list[str], int]:

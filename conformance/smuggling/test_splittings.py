@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterator
-
 import pytest
-import uvloop
 
 from conformance.smuggling import answering
 from conformance.smuggling.judging import RIGS, judge_all
 from conformance.smuggling.rig import Splitting
 from conformance.smuggling.table import REQUESTS, RESPONSES
-
-
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """uvloop is what the daemons run on."""
-    return {"uvloop": uvloop.new_event_loop}
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """A thousand refusals, each with its line, are another test's business."""
-    logging.disable(logging.WARNING)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("second", [False, True], ids=["first", "second"])

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import re
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from agentd.dial import DialError, dial
@@ -17,14 +15,13 @@ from agentd.guard import Guard
 from agentd.reasons import INTERNAL, TARGET_CLOSED
 from tunnel.http1 import Answers, Limits, ResponseReader
 from tunnel.targets import Target
+from tunnel.unread import unread
 from yamux.carrier import TlsOptions
 
 logger = logging.getLogger("agentd.pool")
 
 # Two sweeps: the clock here may be one behind when a connection becomes idle, and another when it is taken.
 MARGIN = 2
-# Bytes of an answer read from a connection that is lost: an early answer is short.
-MOST_UNREAD = 256 * 1024
 # A hint of apache, node and others, e.g. "timeout=5, max=100".
 _HINT = re.compile(rb"\btimeout=(\d{1,6})(?!\d)")
 _ESTABLISHED = 1
@@ -144,18 +141,6 @@ class TargetConnection(asyncio.Protocol):
         except OSError:
             return False
         return state[0] == _ESTABLISHED
-
-
-def unread(transport: asyncio.BaseTransport) -> Iterator[bytes]:
-    """What has come on a connection that is about to be closed, and the loop did not read any more."""
-    sock = transport.get_extra_info("socket")
-    if sock is None or transport.get_extra_info("ssl_object") is not None:
-        return
-    left = MOST_UNREAD
-    with contextlib.suppress(OSError):
-        while left > 0 and (data := os.read(sock.fileno(), min(left, 64 * 1024))):
-            left -= len(data)
-            yield data
 
 
 class TargetPool:

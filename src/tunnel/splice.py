@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
+from tunnel.unread import unread
+
 __all__ = ["Splice", "SpliceSide", "Waiting"]
 
 
@@ -23,9 +25,10 @@ class SpliceSide(asyncio.Protocol):
         eof: this side has sent its last byte.
         full: this side does not take more at the moment; the other one is not being read.
         lost: this side's connection is gone.
+        last_words: bytes were found on it when it was lost.
     """
 
-    __slots__ = ("_splice", "eof", "full", "lost", "other", "received", "transport")
+    __slots__ = ("_splice", "eof", "full", "last_words", "lost", "other", "received", "transport")
 
     accepts_views = True
     other: SpliceSide
@@ -34,7 +37,7 @@ class SpliceSide(asyncio.Protocol):
         self._splice = splice
         self.transport = transport
         self.received = 0
-        self.eof = self.full = self.lost = False
+        self.eof = self.full = self.lost = self.last_words = False
 
     def data_received(self, data: bytes | memoryview) -> None:
         self.received += len(data)
@@ -65,6 +68,10 @@ class SpliceSide(asyncio.Protocol):
         self.other.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and not self.eof and not self.other.lost:
+            for data in unread(self.transport):
+                self.data_received(data)
+                self.last_words = True
         self.lost = True
         self._splice.side_lost(self)
 
@@ -145,6 +152,10 @@ class Splice:
             # abort, also when this machine did it: nobody may take it for an end.
             if side.eof:
                 other.transport.close()
+            elif side.last_words:
+                # A stream writes them at the end of this turn; nothing more is taken from it.
+                other.transport.pause_reading()
+                asyncio.get_running_loop().call_soon(other.transport.abort)
             else:
                 other.transport.abort()
         elif self._on_end is not None:

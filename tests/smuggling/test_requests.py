@@ -6,27 +6,10 @@ splittings and places are too many for every day: `make interop` sends those, he
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterator
-
 import pytest
-import uvloop
 
 from conformance.smuggling.judging import judge_all
 from conformance.smuggling.table import REQUESTS
-
-
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"uvloop": uvloop.new_event_loop}
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """A thousand refusals, each with its line, are another test's business."""
-    logging.disable(logging.WARNING)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 def test_the_table_is_whole() -> None:

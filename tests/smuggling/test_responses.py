@@ -6,27 +6,10 @@ are sent by `make interop`.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterator
-
 import pytest
-import uvloop
 
 from conformance.smuggling.answering import RIGS, judge_all
 from conformance.smuggling.table import RESPONSES
-
-
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"uvloop": uvloop.new_event_loop}
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Each payload has its line in the log, which is another test's business."""
-    logging.disable(logging.WARNING)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 def test_the_table_is_whole() -> None:

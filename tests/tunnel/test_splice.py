@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from tunnel.splice import Splice
-from yamux import Session
+from yamux import Session, StreamReset
 from yamux.testing import CLEAN, TINY, MemoryPair, Recorder, memory_pair
 
 
@@ -77,6 +77,32 @@ async def test_a_failure_is_an_abort_on_the_other_side(side):
     assert isinstance(await other.lost(), ConnectionResetError)
     assert not other.eof
     await joined.over()
+
+
+async def test_last_words_before_a_failure_arrive_and_the_failure_still_shows():
+    """Whoever refuses what is sent to it says why, closes, and so resets the connection."""
+    async with asyncio.timeout(10):
+        client, server = Session(client=True), Session(client=False)
+        memory_pair(client, server)
+        recorder = Recorder(keep_open=True)
+        stream = client.open_stream(recorder)
+        accepted = await server.accept()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+            splice = Splice(accepted.transport, transport)
+            # As the loop tells of it: nothing was read, and writing has failed.
+            transport.pause_reading()
+            theirs.send(b"1009 too big")
+            splice.right.connection_lost(ConnectionResetError())
+            assert await recorder.received(12) == b"1009 too big"
+            assert isinstance(await recorder.lost(), StreamReset)
+            assert not recorder.eof
+            assert stream.is_closing()
+            transport.abort()
+        client.abort()
+        await client.wait_closed()
+        await server.wait_closed()
 
 
 async def test_failure_after_the_eof_does_not_take_back_what_was_sent():

@@ -6,12 +6,10 @@ The server is websockets' own protocol; the carrier is put to the same cases in 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import uvloop
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
@@ -21,18 +19,6 @@ from conformance.smuggling.rig import agent_of, running_hub
 from conformance.websocket import CASES, close_code, visit
 
 LARGEST = 1 << 20
-
-
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"uvloop": uvloop.new_event_loop}
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Hundreds of violations, each with its line, are another test's business."""
-    logging.disable(logging.WARNING)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 class Echo(asyncio.Protocol):
