@@ -226,21 +226,21 @@ class Quotas:
         """
         if self.shedding:
             return BUFFERS_FULL
-        ticket = route.ticket
+        ticket, hub = route.ticket, self._hub
         if ticket is None or ticket.quota.stale:
-            if route.agent_id not in self._hub.pools.pools:
+            if route.agent_id not in hub.pools.pools:
                 # It gets its answer, and a name nobody knows gets no memory.
                 return None
             ticket = route.ticket = self._ticket(front, head, route.agent_id)
         if ticket.streams:
-            pool = self._hub.pools.pools.get(route.agent_id)
+            pool = hub.pools.pools.get(route.agent_id)
             if pool is not None:
                 entries = pool.entries
                 active = entries[0].active if len(entries) == 1 else sum([entry.active for entry in entries])
                 if active >= ticket.streams:
                     return AGENT_BUSY
         if ticket.rates:
-            now = self._hub.loop.time()
+            now = hub.loop.time()
             for rate, reason in ticket.rates:
                 wait = rate.take(now)
                 if wait:

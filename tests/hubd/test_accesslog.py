@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hubd import accesslog
 from hubd.accesslog import AccessLog
 
 ENTRY = (1.0, 1.25, b"id", "127.0.0.1", b"GET", b"/a\x1b\xff", "demo", 200, 17, "")
@@ -65,6 +66,60 @@ async def test_many_lines(tmp_path):
     await log.flush()
     log.close()
     assert log.written == 3000 == len(lines(tmp_path / "log"))
+
+
+async def test_lines_keep_their_order_and_their_own_figures(tmp_path):
+    log = AccessLog(str(tmp_path / "log"))
+    for number in range(2 * accesslog.OUTCOMES):
+        agent, reason = f"a{number % 3}", "agent_lost" if number % 5 == 0 else ""
+        log.add((number / 100, number / 100 + 0.5, b"%d" % number, "::1", b"PUT", b'/"%d' % (number % 1500), agent,
+                 200 + number % 2, number, reason))  # fmt: skip
+    await log.flush()
+    log.close()
+    found = lines(tmp_path / "log")
+    assert [line["request_id"] for line in found] == [str(number) for number in range(2 * accesslog.OUTCOMES)]
+    for number, line in enumerate(found):
+        assert (line["path"], line["agent"], line["status"], line["bytes"], line["seconds"], line.get("reason")) == (
+            f'/"{number % 1500}', f"a{number % 3}", 200 + number % 2, number, 0.5, None if number % 5 else "agent_lost",
+        )  # fmt: skip
+    times = [str(line["time"]) for line in found]
+    assert times == sorted(times) and len(set(times)) == len(times)
+
+
+async def test_a_flush_ends_though_lines_keep_coming(tmp_path, monkeypatch):
+    log, writes = AccessLog(str(tmp_path / "log")), 0
+    write = log._write
+
+    def busy(count: int, batches: list[bytes]) -> None:
+        nonlocal writes
+        writes += 1
+        # As under load: while one batch is written, a request ends.
+        if writes < 50:
+            log.add(ENTRY)
+        write(count, batches)
+
+    monkeypatch.setattr(log, "_write", busy)
+    log.add(ENTRY)
+    await log.flush()
+    assert writes == 1
+    await log.flush()
+    assert writes == 2
+    log.close()
+    assert len(lines(tmp_path / "log")) == 3
+
+
+async def test_long_lines_do_not_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(accesslog, "HELD", 1_000_000)
+    log = AccessLog(str(tmp_path / "log"))
+    for number in range(2000):
+        log.add((*ENTRY[:5], b"/%d" % number + b"\xff" * 1000, *ENTRY[6:]))
+    # A batch at most goes beyond it.
+    assert log._held < 1_000_000 + accesslog.BATCH * 7000 and log.dropped > 1000
+    await log.flush()
+    assert log.written + log.dropped == 2000 and log._held == 0
+    log.add(ENTRY)
+    log.close()
+    assert lines(tmp_path / "log")[-1]["path"] == "/a\x1b\xff"
 
 
 async def test_standard_output(capfd):
