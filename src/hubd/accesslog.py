@@ -63,6 +63,8 @@ class AccessLog:
         self._offset = time.time() - time.monotonic()
         self._told = 0
         self._ending = False
+        # Whoever ends the log waits for what is being written; a closed file's number may be another's a moment later.
+        self._flushing = asyncio.Lock()
         self.dropped = 0
         self.written = 0
 
@@ -80,6 +82,10 @@ class AccessLog:
 
     async def flush(self) -> None:
         """Write what waits now. A file that takes nothing costs lines, never requests."""
+        async with self._flushing:
+            await self._flush()
+
+    async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
         self._format()
         left = self._waiting

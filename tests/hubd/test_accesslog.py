@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,30 @@ async def test_a_flush_ends_though_lines_keep_coming(tmp_path, monkeypatch):
     assert writes == 2
     log.close()
     assert len(lines(tmp_path / "log")) == 3
+
+
+async def test_the_end_waits_for_what_is_being_written(tmp_path, monkeypatch):
+    log, begun, go_on = AccessLog(str(tmp_path / "log")), asyncio.Event(), threading.Event()
+    write, loop = log._write, asyncio.get_running_loop()
+
+    def slow(count: int, batches: list[bytes]) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        go_on.wait(60.0)
+        write(count, batches)
+
+    monkeypatch.setattr(log, "_write", slow)
+    log.add(ENTRY)
+    flushing = asyncio.create_task(log.flush())
+    try:
+        await begun.wait()
+        ending = asyncio.create_task(log.end())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not ending.done()
+    finally:
+        go_on.set()
+    await asyncio.gather(flushing, ending)
+    assert len(lines(tmp_path / "log")) == log.written == 1
 
 
 async def test_long_lines_do_not_fill_the_memory(tmp_path, monkeypatch):
