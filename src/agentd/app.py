@@ -10,7 +10,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agentd.agent import Agent
 from agentd.config import AgentConfig
@@ -134,6 +134,11 @@ class App:
                 # One exchange in an odd state must not end all deadlines.
                 logger.exception("sweep failed")
 
+    async def _quiet(self) -> None:
+        """Return when nothing is in progress and its last bytes have left: a slow visitor takes them later than we."""
+        await self.server.quiet.wait()
+        await self.agent.fleet.quiet()
+
     async def stop(self, grace: float, cut: asyncio.Event | None = None) -> None:
         """Drain and end.
 
@@ -145,9 +150,11 @@ class App:
         """
         self.agent.fleet.drain()
         self.server.drain()
-        waits = [asyncio.ensure_future(event.wait()) for event in (self.server.quiet, cut) if event is not None]
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._quiet())]
+        if cut is not None:
+            waits.append(asyncio.ensure_future(cut.wait()))
         try:
-            await asyncio.wait(waits, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(waits, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
@@ -155,7 +162,7 @@ class App:
         if left:
             logger.warning("cutting what is still in progress", extra={"exchanges": left})
             self.server.cut()
-        now = left > 0 or (cut is not None and cut.is_set())
+        now = waits[0] not in done or (cut is not None and cut.is_set())
         if self._local is not None:
             await self._local.close()
         await self.agent.checks.close()

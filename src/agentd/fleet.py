@@ -130,6 +130,11 @@ class Fleet:
         for uplink in self.uplinks:
             uplink.drain()
 
+    async def quiet(self) -> None:
+        """Return when no stream is open. Call drain() first."""
+        for uplink in self.uplinks:
+            await uplink.quiet()
+
     async def close(self, *, now: bool = False) -> None:
         """End every session. Call drain() first, and let the exchanges end.
 

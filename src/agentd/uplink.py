@@ -43,8 +43,9 @@ LEAVE_TAKEN = 1.0
 RENEWAL = 30.0
 # Seconds to stay away at least after a refusal that only people can lift, such as a wrong token.
 REFUSED = 5.0
-# Seconds the last bytes of a session get at the end, when no exchange is left.
-LAST_GRACE = 0.3
+# Seconds a session gets for its end when no stream is left: a busy hub may need one to read its last words, and one
+# that hangs must not hold up the exit.
+LAST_GRACE = 2.0
 
 
 class State(enum.Enum):

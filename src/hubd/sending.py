@@ -252,9 +252,9 @@ class Sending(asyncio.Protocol):
         refused = isinstance(exc, StreamReset) and exc.refused
         if refused:
             self._refused_by = self.entry
-        untouched = refused or (stream is not None and stream.bytes_out == 0 and isinstance(exc, SessionClosed))
-        if not untouched:
-            lost = isinstance(exc, SessionClosed) or self._was_leaving
+        closed = isinstance(exc, SessionClosed)
+        if not (refused or (closed and stream is not None and (stream.bytes_out == 0 or self._was_shut_out(stream)))):
+            lost = closed or self._was_leaving
             if self._replays or not lost or self.head.method not in IDEMPOTENT:
                 return False
             self._replays += 1
@@ -265,6 +265,14 @@ class Sending(asyncio.Protocol):
         if not self._dispatch():
             self._queue()
         return True
+
+    def _was_shut_out(self, stream: StreamTransport) -> bool:
+        """Whether the agent has closed its door before this stream came, and ended without having accepted it.
+
+        What an agent has accepted before its GoAway is acknowledged before that, and what comes later it refuses.
+        """
+        entry = self.entry
+        return entry is not None and entry.session.core.remote_go_away and not stream.answered
 
     @property
     def _was_leaving(self) -> bool:

@@ -229,13 +229,12 @@ class Core:
         """Send FIN after all queued data. Reading goes on. Idempotent. Raises StreamClosed before the accept."""
         if not stream.ending and stream.state in WRITABLE and self.error is None:
             stream.ending = True
+            stream.since = self._sweep
             if stream.pending_bytes or stream.queued:
-                stream.since = self._sweep
                 self.outbox.enqueue(stream)
             else:
                 self.outbox.control.append(pack(WINDOW_UPDATE, FIN | stream.owed, stream.id, 0))
                 stream.owed = 0
-                stream.since = self._sweep
                 self._move(stream, SEND_FIN)
         elif stream.state in UNACCEPTED:
             raise StreamClosed(f"stream {stream.id} has to be accepted before it is ended")
@@ -273,9 +272,10 @@ class Core:
         return self.keepalive.ping(self.outbox.control)
 
     def go_away(self, code: int = 0) -> None:
-        """Tell the peer to open no more streams; those it opens all the same are reset. Open ones go on."""
+        """Send owed ACKs, then tell the peer to open no more streams: what is unanswered by then is reset."""
         if self.error is None:
             self.local_go_away = True
+            self.send_acks()
             self.outbox.control.append(pack(GO_AWAY, 0, 0, code))
 
     def close(self, error: YamuxError) -> list[Event]:
@@ -395,6 +395,5 @@ class Core:
             self.outbox.clear_data()
             if isinstance(error, ProtocolError):
                 self.outbox.control.append(pack(GO_AWAY, 0, 0, error.code))
-            lost = list(self.streams.values())
+            self._events.append(SessionEnded(error, list(self.streams.values())))
             self.streams.clear()
-            self._events.append(SessionEnded(error, lost))

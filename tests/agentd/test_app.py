@@ -84,6 +84,37 @@ async def test_l1_drain(rig, hub, how):
     go.set()
 
 
+async def test_l1_drain_lets_the_last_bytes_of_an_answer_leave(rig, hub, monkeypatch):
+    monkeypatch.setattr("agentd.uplink.LAST_GRACE", 0.0)
+    go = asyncio.Event()
+
+    async def answer(client):
+        await client.head()
+        await go.wait()
+        await client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
+        await client.ended()
+
+    target = await rig.target(answer)
+    app = make([hub.url], [target.url])
+    app.start()
+    await rig.settle(lambda: bool(hub.sessions))
+    asked = asyncio.create_task(hub.ask(GET))
+    await rig.settle(lambda: bool(target.heads))
+    stopping = asyncio.create_task(app.stop(30))
+    await rig.settle(lambda: not hub.sessions[0].can_open)
+    session = app.agent.fleet.uplinks[0].session
+    # The carrier takes nothing for the time being, as one to a slow reader.
+    session.pause_writing()
+    go.set()
+    await rig.settle(lambda: app.server.active == 0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not stopping.done()
+    session.resume_writing()
+    assert (await asked).body == b"late"
+    await stopping
+
+
 async def test_sweep_goes_on_after_a_fault(rig, hub, monkeypatch):
     monkeypatch.setattr("agentd.app.SWEEP_SECONDS", 0.001)
     app = make([hub.url], [])

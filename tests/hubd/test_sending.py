@@ -156,6 +156,24 @@ async def test_d10_a_stream_that_was_refused_is_opened_elsewhere_whatever_the_me
     assert [bytes(stream.body) for stream in second.streams] == [b"abc"]
 
 
+@pytest.mark.parametrize("said", [True, False])
+async def test_d10_an_agent_that_said_it_leaves_has_not_accepted_what_it_never_answered(bench, said):
+    first = await bench.agent(answer=None)
+    second = await bench.agent()
+    session = entries(bench)[0].session
+    first.session.transport.pause_reading()
+    visitor = await bench.visitor()
+    await visitor.send(f"POST {P}/x HTTP/1.1\r\nHost: hub\r\nContent-Length: 3\r\n\r\nabc".encode())
+    await bench.wait(lambda: bench.front.exchange is not None and bench.front.exchange.stream.bytes_out)
+    if said:
+        first.session.go_away()
+        await bench.wait(lambda: not session.can_open)
+    first.session.transport.abort()
+    assert (await visitor.reply()).status == (200 if said else 502)
+    assert not first.streams
+    assert [bytes(stream.body) for stream in second.streams] == ([b"abc"] if said else [])
+
+
 async def test_d10_a_stream_that_was_accepted_is_not(bench):
     first = await bench.agent(answer=None)
     second = await bench.agent()

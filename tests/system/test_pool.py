@@ -113,9 +113,10 @@ async def test_one_of_two_agents_killed_under_load(system: System, sockets: list
             assert (await fetch(system.port, "/hello")).status == 200
 
 
-async def test_one_of_two_agents_drained_under_load(system: System, sockets: list[socket.socket]) -> None:
-    """SIGTERM to one of two loses nothing at all."""
-    system.start_hub()
+@pytest.mark.parametrize("slow", [False, True], ids=["", "behind-a-hub-that-stands-still"])
+async def test_one_of_two_agents_drained_under_load(system: System, sockets: list[socket.socket], slow: bool) -> None:
+    """SIGTERM to one of two loses nothing at all, however late the hub hears of it."""
+    hub = system.start_hub()
     async with AsyncExitStack() as stack:
         agents = []
         for sock in sockets[:2]:
@@ -124,8 +125,12 @@ async def test_one_of_two_agents_drained_under_load(system: System, sockets: lis
             agents.append(system.start_agent("a", target.address))
         load = Load(system.port)
         await load.done(100)
+        if slow:
+            hub.signal(signal.SIGSTOP)
         agents[0].signal(signal.SIGTERM)
         await agents[0].ended()
+        if slow:
+            hub.signal(signal.SIGCONT)
         await load.done(100)
         await load.stop()
         assert load.bad == {}

@@ -8,7 +8,7 @@ import pytest
 from tests.yamux.wire import QUIET, WINDOW, Frame, Lone, Pair, data, names, sessions, syn, until, update
 
 from yamux import Config, StreamClosed, StreamReset
-from yamux.frames import ACK, DATA, FIN, RST, SYN, WINDOW_UPDATE
+from yamux.frames import ACK, DATA, FIN, GO_AWAY, RST, SYN, WINDOW_UPDATE
 from yamux.shell import ACKS_OWED
 from yamux.streamstate import State
 from yamux.testing import Recorder
@@ -171,6 +171,19 @@ def test_a_syn_with_data_may_be_refused(client: bool) -> None:
     assert lone.feed(data(lone.theirs(), b"x", SYN | FIN), syn(lone.theirs(1))) == []
     assert [(frame.flags, frame.stream_id) for frame in lone.sent()] == [(RST, lone.theirs()), (RST, lone.theirs(1))]
     assert lone.core.frames_in == 2
+
+
+@roles
+def test_what_is_accepted_is_acknowledged_before_a_go_away(client: bool) -> None:
+    lone = folding(client)
+    lone.feed(data(lone.theirs(), b"x", SYN))
+    lone.core.accept(lone.core.streams[lone.theirs()])
+    lone.core.go_away()
+    assert [(frame.kind, frame.flags, frame.stream_id) for frame in lone.sent()] == [
+        (WINDOW_UPDATE, ACK, lone.theirs()),
+        (GO_AWAY, 0, 0),
+    ]
+    assert not lone.core.owed_acks
 
 
 def test_a_long_body_has_its_flags_on_the_first_and_the_last_frame() -> None:
