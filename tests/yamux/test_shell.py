@@ -148,15 +148,19 @@ async def test_a_fault_flushes_its_go_away_then_ends(half: bool) -> None:
 async def test_a_peer_that_does_not_close_is_cut_once_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("yamux.shell.LINGER", 0.001)
     async with on_carrier() as (session, carrier):
-        carrier.waiting = 3
+        # How much each look finds: the peer reads on for two of them, then no more.
+        left = iter([3, 2, 1, 1])
+        cut: list[int] = []
+
+        def look() -> int:
+            cut.append("abort" in carrier.calls)
+            return next(left)
+
+        monkeypatch.setattr(carrier, "get_write_buffer_size", look)
         session.data_received(pack(0x0100, 0, 0, 0))
-        await turns()
-        before = session._lingering
-        assert before is not None
-        carrier.waiting = 2
-        await until(lambda: session._lingering is not before)
-        assert "abort" not in carrier.calls
         await until(lambda: "abort" in carrier.calls)
+        assert cut == [False] * 4
+        assert list(left) == []
 
 
 async def test_the_timer_follows_the_core() -> None:
