@@ -204,7 +204,7 @@ HANDSHAKE = (
     b"GET %b HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
-PATIENCE = 10.0
+PATIENCE = 40.0
 
 
 async def visit(port: int, path: bytes, case: Case) -> tuple[bytes, bytes]:

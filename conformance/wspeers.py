@@ -24,7 +24,7 @@ from wsproto.utilities import RemoteProtocolError
 
 from conformance.children import Child
 
-PATIENCE = 20.0
+PATIENCE = 40.0
 LARGEST = 1 << 22
 BIG = 1 << 20
 CODES = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999)

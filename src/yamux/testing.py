@@ -333,7 +333,7 @@ class Recorder(asyncio.Protocol):
         self.paused = False
         self._changed()
 
-    async def until(self, ready: Callable[[], bool], timeout: float = 10.0) -> None:
+    async def until(self, ready: Callable[[], bool], timeout: float = 30.0) -> None:
         """Wait until `ready()` holds; it is asked after every event.
 
         Raises:
@@ -346,7 +346,7 @@ class Recorder(asyncio.Protocol):
         async with asyncio.timeout(timeout):
             await waiter.future
 
-    async def received(self, size: int, timeout: float = 10.0) -> bytes:
+    async def received(self, size: int, timeout: float = 30.0) -> bytes:
         """Wait for `size` bytes in all; what has been received so far.
 
         Raises:
@@ -358,11 +358,11 @@ class Recorder(asyncio.Protocol):
             raise ConnectionError(f"connection ended after {self.size} of {size} bytes")
         return bytes(self.data)
 
-    async def writable(self, timeout: float = 10.0) -> None:
+    async def writable(self, timeout: float = 30.0) -> None:
         """Wait until writing is not paused."""
         await self.until(lambda: not self.paused or self.closed, timeout)
 
-    async def lost(self, timeout: float = 10.0) -> Exception | None:
+    async def lost(self, timeout: float = 30.0) -> Exception | None:
         """Wait for the end; `connection_lost`'s argument."""
         await self.until(lambda: self.closed, timeout)
         return self.error

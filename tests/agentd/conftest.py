@@ -227,7 +227,7 @@ class Rig:
 
     async def settle(self, ready: Callable[[], bool]) -> None:
         """Wait for something that no callback tells of."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not ready():
                 await asyncio.sleep(0.001)
 
@@ -254,7 +254,7 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     await rig.close()
     mine = {asyncio.current_task()}
     if left := asyncio.all_tasks() - mine:
-        await asyncio.wait(left, timeout=1)
+        await asyncio.wait(left, timeout=30)
     assert asyncio.all_tasks() == mine
     assert troubles == []
 

@@ -12,7 +12,7 @@ from yamux.carrier import TlsOptions
 from yamux.testing import Recorder
 
 
-async def reach(url: str, *, timeout: float = 5.0, tls: TlsOptions | None = None) -> Recorder:
+async def reach(url: str, *, timeout: float = 30.0, tls: TlsOptions | None = None) -> Recorder:
     seen = Recorder()
     await dial(parse_target(url), lambda: seen, timeout=timeout, tls=tls or TlsOptions())
     return seen

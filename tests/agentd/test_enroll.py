@@ -16,7 +16,7 @@ from yamux.carrier import TlsOptions
 ANSWER = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: yamux\r\n"
 
 
-async def ask(tunnel_hub: bytes, timeout: float = 5.0) -> None:
+async def ask(tunnel_hub: bytes, timeout: float = 30.0) -> None:
     """Enrol with a hub that attaches everybody and lets streams fall."""
     sessions: list[Session] = []
 

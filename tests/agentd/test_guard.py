@@ -27,7 +27,7 @@ def resolve_to(monkeypatch, **names: list[str]) -> None:
 
 async def refusal(url: str, guard: Guard) -> DialError:
     with pytest.raises(DialError) as caught:
-        await dial(parse_target(url), Recorder, timeout=5, tls=TlsOptions(), guard=guard)
+        await dial(parse_target(url), Recorder, timeout=30, tls=TlsOptions(), guard=guard)
     return caught.value
 
 

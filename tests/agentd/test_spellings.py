@@ -122,7 +122,7 @@ async def test_f15_a_name_that_flips_leads_nowhere_else(monkeypatch: pytest.Monk
     for flip in range(1, FLIPS + 1):
         dialled.clear()
         try:
-            await module.dial(target, asyncio.Protocol, timeout=5, tls=TlsOptions())
+            await module.dial(target, asyncio.Protocol, timeout=30, tls=TlsOptions())
         except DialError as error:
             denied += error.reason.code == "target_denied"
         assert lookups == flip, "resolved once for each connection"

@@ -53,7 +53,7 @@ def test_serves_until_told_to_stop_and_leaves_nothing_behind(
         if line.startswith("demo: serving"):
             break
     (url,) = re.findall(r"curl (http://\S+)", "".join(lines))
-    with urllib.request.urlopen(url, timeout=10) as response:
+    with urllib.request.urlopen(url, timeout=30) as response:
         assert response.read() == b"Hello, there\n"
     running.send_signal(number)
     rest, _ = running.communicate(timeout=50)

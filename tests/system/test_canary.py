@@ -77,7 +77,7 @@ def raw(port: int, data: bytes) -> bytes:
 
 def page(port: int, path: str) -> str:
     """A page of the admin web."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("GET", path)
         return connection.getresponse().read().decode()
@@ -158,7 +158,7 @@ def call_api(target: str, bearer: str) -> str:
             (token_pb2.RevokeTokenRequest(name="tokens/nobody"), stub.RevokeToken),
         ):
             try:
-                told.append(str(method(request, timeout=10, metadata=(("authorization", f"Bearer {bearer}"),))))
+                told.append(str(method(request, timeout=30, metadata=(("authorization", f"Bearer {bearer}"),))))
             except grpc.RpcError as error:
                 told.append(
                     f"{error.code()} {error.details()} {json.dumps([str(pair) for pair in error.trailing_metadata() or ()])}"

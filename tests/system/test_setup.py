@@ -49,7 +49,7 @@ def hubd(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 def get(port: int, authority: Path) -> int:
     context = ssl.create_default_context(cafile=str(authority))
-    connection = http.client.HTTPSConnection(ADDRESS, port, context=context, timeout=10)
+    connection = http.client.HTTPSConnection(ADDRESS, port, context=context, timeout=30)
     try:
         connection.request("GET", "/api/v1/proxy/agent-1/")
         response = connection.getresponse()

@@ -70,7 +70,7 @@ def test_ctrl_c_while_a_program_is_being_read_ends_it_without_a_word(program: st
     assert process.stdout is not None
     assert process.stdout.readline() == "importing\n"
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (-signal.SIGINT, "", "")
 
 

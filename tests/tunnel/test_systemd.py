@@ -18,7 +18,7 @@ def test_l8_it_is_told_over_both_kinds_of_socket(tmp_path: Path, kind: str):
     name = str(tmp_path / "notify") if kind == "path" else f"\0notify-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(name)
-        manager.settimeout(5)
+        manager.settimeout(30)
         notifier = Notifier({"NOTIFY_SOCKET": name.replace("\0", "@"), "WATCHDOG_USEC": "30000000"})
         assert notifier.watchdog == 30.0
         notifier.ready("serving")

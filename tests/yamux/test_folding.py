@@ -225,7 +225,7 @@ async def test_a_session_answers_in_time_though_no_data_comes() -> None:
         both.client.fold()
         both.server.fold()
         stream = both.client.open_stream(Recorder(), b"hello", end=True)
-        await asyncio.wait_for(both.client.answered(stream), 5)
+        await asyncio.wait_for(both.client.answered(stream), 30)
         assert bytes(server.data) == b"hello"
 
 
@@ -246,7 +246,7 @@ async def test_accepted_streams_are_answered_too() -> None:
         opened = both.client.open_stream(Recorder(), b"hello")
         stream = await both.server.accept()
         assert await stream.read(5) == b"hello"
-        await asyncio.wait_for(both.client.answered(opened), 5)
+        await asyncio.wait_for(both.client.answered(opened), 30)
 
 
 async def test_both_ends_are_told_and_nothing_is_left() -> None:
@@ -271,7 +271,7 @@ async def test_an_eof_told_before_our_own_fin_left_still_ends_the_stream() -> No
     async with sessions(server_factory=Recorder) as both:
         mine = Recorder(keep_open=True)
         stream = both.client.open_stream(mine)
-        await asyncio.wait_for(both.client.answered(stream), 5)
+        await asyncio.wait_for(both.client.answered(stream), 30)
         both.client.pause_writing()
         stream.write(b"x")
         stream.write_eof()

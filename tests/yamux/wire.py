@@ -357,7 +357,7 @@ async def turns(count: int = 20) -> None:
         await asyncio.sleep(0)
 
 
-async def until(condition: Callable[[], bool], limit: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], limit: float = 60.0) -> None:
     """Turn the loop until ``condition`` holds."""
     async with asyncio.timeout(limit):
         count = 0

@@ -85,7 +85,7 @@ class World:
             request_serializer=type(request).SerializeToString,
             response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
         )
-        call = begin(iter([request]) if method.client_streaming else request, timeout=10)
+        call = begin(iter([request]) if method.client_streaming else request, timeout=30)
         if not method.server_streaming:
             return json_format.MessageToJson(await call)
         answer = await call.read()

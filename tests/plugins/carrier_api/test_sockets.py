@@ -279,7 +279,7 @@ Opened = list[socket.socket]
 async def test_a_refused_dial(closed_port: int, with_tls: bool, opened: Opened) -> None:
     context = client_context(TlsOptions()) if with_tls else None
     with pytest.raises(ConnectionRefusedError) as caught:
-        await dial_tcp("127.0.0.1", closed_port, Recorder, timeout=10, context=context)
+        await dial_tcp("127.0.0.1", closed_port, Recorder, timeout=30, context=context)
     assert caught.value.errno == errno.ECONNREFUSED
     assert caught.value.strerror == f"cannot connect to 127.0.0.1:{closed_port}: connection refused"
 
@@ -388,7 +388,7 @@ async def test_servers_that_speak_no_tls(
 ) -> None:
     async with serve(answer) as port:
         with pytest.raises(kind) as caught:
-            await dial_tcp("127.0.0.1", port, Recorder, timeout=10, context=client_context(TlsOptions()))
+            await dial_tcp("127.0.0.1", port, Recorder, timeout=30, context=client_context(TlsOptions()))
     assert caught.value.strerror == line.format(where=f"127.0.0.1:{port}")
     assert caught.value.errno
 
@@ -398,12 +398,12 @@ async def test_a_factory_that_fails(listener: SocketListener, opened: Opened) ->
         raise LookupError("no protocol today")
 
     with pytest.raises(LookupError, match="no protocol today"):
-        await dial_tcp("127.0.0.1", port_of(listener), broken, timeout=10)
+        await dial_tcp("127.0.0.1", port_of(listener), broken, timeout=30)
 
 
 async def test_a_dialled_connection_is_tuned_and_closes(listener: SocketListener, opened: Opened) -> None:
     client = Recorder()
-    transport, protocol = await dial_tcp("127.0.0.1", port_of(listener), lambda: client, timeout=10)
+    transport, protocol = await dial_tcp("127.0.0.1", port_of(listener), lambda: client, timeout=30)
     assert protocol is client and client.transport is transport
     assert options_of(transport.get_extra_info("socket")) == TUNED
     assert client.transport.get_write_buffer_limits() == (16 * 1024, 64 * 1024)
@@ -423,7 +423,7 @@ async def test_tls_on_both_ends(certificates: Certificates, opened: Opened) -> N
     )
     context, port = client_context(certificates.client), port_of(listening)
     client = Recorder()
-    await dial_tcp("127.0.0.1", port, lambda: client, timeout=10, context=context)
+    await dial_tcp("127.0.0.1", port, lambda: client, timeout=30, context=context)
     server = await servers.get()
     for one in (client, server):
         assert one.transport.get_extra_info("ssl_object").version() == "TLSv1.3"
@@ -432,7 +432,7 @@ async def test_tls_on_both_ends(certificates: Certificates, opened: Opened) -> N
     client.transport.write(b"hello")
     assert await server.received(5) == b"hello"
     with pytest.raises(ssl.SSLCertVerificationError, match=r"the certificate of 127\.0\.0\.1:\d+ is not trusted: .+"):
-        await dial_tcp("127.0.0.1", port, Recorder, timeout=10, context=context, server_name="hub.example")
+        await dial_tcp("127.0.0.1", port, Recorder, timeout=30, context=context, server_name="hub.example")
     await end(client, server)
     listening.close()
     await listening.wait_closed()
@@ -465,7 +465,7 @@ async def dial_names(names: Names, port: int, monkeypatch: pytest.MonkeyPatch) -
     client = Recorder()
     with monkeypatch.context() as patched:
         patched.setattr(asyncio, "get_running_loop", lambda: names)
-        await dial_tcp("hub.example", port, lambda: client, timeout=10)
+        await dial_tcp("hub.example", port, lambda: client, timeout=30)
     return client
 
 
@@ -525,7 +525,7 @@ async def test_a_closed_listener_refuses_and_keeps_what_it_accepted() -> None:
     listening = await listen_tcp(parse("tcp://127.0.0.1:0"), lambda: server, backlog=8)
     port = port_of(listening)
     assert listening.addresses == [f"tcp://127.0.0.1:{port}"] and port != 0
-    await dial_tcp("127.0.0.1", port, lambda: client, timeout=10)
+    await dial_tcp("127.0.0.1", port, lambda: client, timeout=30)
     await server.until(lambda: server.connected)
     assert options_of(server.transport.get_extra_info("socket")) == TUNED
     listening.addresses.clear()
@@ -535,7 +535,7 @@ async def test_a_closed_listener_refuses_and_keeps_what_it_accepted() -> None:
     await listening.wait_closed()
     assert listening.addresses == []
     with pytest.raises(ConnectionRefusedError):
-        await dial_tcp("127.0.0.1", port, Recorder, timeout=10)
+        await dial_tcp("127.0.0.1", port, Recorder, timeout=30)
     client.transport.write(b"still here")
     assert await server.received(10) == b"still here"
     # Connections of the closed listener do not keep its port.

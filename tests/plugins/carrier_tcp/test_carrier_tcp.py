@@ -76,7 +76,7 @@ async def test_sockets_are_tuned_on_both_sides() -> None:
             accepted.set_result(self)
 
     listener = await CARRIER.listen(CARRIER.parse("tcp://127.0.0.1:0"), Server, tls=None, backlog=8)
-    transport, _ = await CARRIER.dial(CARRIER.parse(listener.addresses[0]), Recorder, tls=TlsOptions(), timeout=5)
+    transport, _ = await CARRIER.dial(CARRIER.parse(listener.addresses[0]), Recorder, tls=TlsOptions(), timeout=30)
     server = await accepted
     for end in (transport, server.transport):
         assert end.get_write_buffer_limits() == (16384, 65536)
@@ -96,7 +96,7 @@ async def test_refused_dial_names_the_address() -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
         with pytest.raises(ConnectionRefusedError, match=f"cannot connect to localhost:{port}: connection refused"):
-            await CARRIER.dial(CARRIER.parse(f"tcp://localhost:{port}"), Recorder, tls=TlsOptions(), timeout=5)
+            await CARRIER.dial(CARRIER.parse(f"tcp://localhost:{port}"), Recorder, tls=TlsOptions(), timeout=30)
 
 
 async def test_unknown_host_is_one_clear_line() -> None:
@@ -115,7 +115,7 @@ async def test_a_dead_address_does_not_hide_a_living_one(monkeypatch: pytest.Mon
 
     proxy = _LoopProxy(loop, two_addresses)
     monkeypatch.setattr(asyncio, "get_running_loop", lambda: proxy)
-    transport, _ = await CARRIER.dial(CARRIER.parse(f"tcp://hub.example:{port}"), Recorder, tls=TlsOptions(), timeout=5)
+    transport, _ = await CARRIER.dial(CARRIER.parse(f"tcp://hub.example:{port}"), Recorder, tls=TlsOptions(), timeout=30)
     monkeypatch.undo()
     assert transport.get_extra_info("peername")[0] == "127.0.0.1"
     transport.abort()

@@ -45,7 +45,7 @@ async def _listen(tls: TlsOptions) -> Listener:
 async def _dial(listener: Listener, tls: TlsOptions, host: str = "127.0.0.1") -> Recorder:
     port = CARRIER.parse(listener.addresses[0]).port
     client = Recorder()
-    await CARRIER.dial(CARRIER.parse(f"tls://{host}:{port}"), lambda: client, tls=tls, timeout=10)
+    await CARRIER.dial(CARRIER.parse(f"tls://{host}:{port}"), lambda: client, tls=tls, timeout=30)
     return client
 
 
@@ -156,7 +156,7 @@ async def test_a_plain_server_is_a_clear_tls_error() -> None:
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     with pytest.raises(OSError, match=rf"127\.0\.0\.1:{port}"):
-        await CARRIER.dial(CARRIER.parse(f"tls://127.0.0.1:{port}"), Recorder, tls=TlsOptions(), timeout=5)
+        await CARRIER.dial(CARRIER.parse(f"tls://127.0.0.1:{port}"), Recorder, tls=TlsOptions(), timeout=30)
     server.close()
     await server.wait_closed()
 
@@ -171,6 +171,6 @@ async def test_a_server_that_hangs_up_is_a_clear_error() -> None:
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     with pytest.raises(ConnectionError, match=r"closed the connection during the TLS handshake"):
-        await CARRIER.dial(CARRIER.parse(f"tls://127.0.0.1:{port}"), Recorder, tls=TlsOptions(), timeout=5)
+        await CARRIER.dial(CARRIER.parse(f"tls://127.0.0.1:{port}"), Recorder, tls=TlsOptions(), timeout=30)
     server.close()
     await server.wait_closed()
