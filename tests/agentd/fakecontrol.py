@@ -33,7 +33,7 @@ class Call:
         push = pb.ConfigPush(version=version, nonce=nonce, config=config, digest=digest)
         before = len(self.of("config_answer"))
         await self.context.write(pb.ConnectResponse(config_push=push))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.of("config_answer")) == before:
                 await asyncio.sleep(0.001)
         return self.of("config_answer")[-1]

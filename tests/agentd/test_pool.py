@@ -49,7 +49,7 @@ class User:
         self.changed.set()
 
     async def told(self):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.changed.wait()
         self.changed.clear()
 

@@ -86,7 +86,7 @@ async def test_an_upgraded_connection_keeps_its_pace_both_ways(start, monkeypatc
     )
     assert (await visitor.head()).status == 101
     stream.transport.write(BODY * 2)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await visitor.reader.readexactly(2 * len(BODY)) == BODY * 2
         await visitor.send(BODY * 2)
         await bench.wait(lambda: len(stream.raw) == 2 * len(BODY))

@@ -24,7 +24,7 @@ class Joined:
         self.splice = Splice(inner_left.transport, inner_right.transport, on_end=self.ended.append, **options)
 
     async def over(self):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not self.ended:
                 await asyncio.sleep(0)
         assert self.ended == [self.splice]
@@ -81,7 +81,7 @@ async def test_a_failure_is_an_abort_on_the_other_side(side):
 
 async def test_last_words_before_a_failure_arrive_and_the_failure_still_shows():
     """Whoever refuses what is sent to it says why, closes, and so resets the connection."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         client, server = Session(client=True), Session(client=False)
         memory_pair(client, server)
         recorder = Recorder(keep_open=True)
@@ -111,11 +111,11 @@ async def test_failure_after_the_eof_does_not_take_back_what_was_sent():
     joined.right.transport.write(b"the last words")
     joined.right.transport.write_eof()
     side = joined.splice.right
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not side.eof:
             await asyncio.sleep(0)
     joined.right.transport.abort()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not side.lost:
             await asyncio.sleep(0)
     joined.pairs[0].release()
@@ -142,7 +142,7 @@ async def test_a_slow_side_holds_the_other_up():
     for _ in range(64):
         joined.left.transport.write(bytes(64 * 1024))
     await joined.left.until(lambda: joined.left.paused)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not joined.splice.right.full:
             await asyncio.sleep(0)
     for _ in range(100):
@@ -240,5 +240,5 @@ async def test_real_sockets():
     await peers[0].until(lambda: peers[0].eof)
     assert bytes(peers[0].data) == b"thanks"
     peers[0].transport.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await over.wait()

@@ -341,7 +341,7 @@ async def sessions(
     finally:
         left.abort()
         right.abort()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await left.wait_closed()
             await right.wait_closed()
         await turns(4)
@@ -416,7 +416,7 @@ async def against_raw(
         yield session, peer
     finally:
         session.abort()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await session.wait_closed()
         await turns(4)
         check_clean(session)

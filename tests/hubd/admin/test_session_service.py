@@ -21,7 +21,7 @@ def ids(api):
 
 
 async def next_of(watch):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         answer = await watch.read()
     assert answer is not grpc.aio.EOF
     return answer

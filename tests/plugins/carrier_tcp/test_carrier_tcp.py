@@ -115,7 +115,9 @@ async def test_a_dead_address_does_not_hide_a_living_one(monkeypatch: pytest.Mon
 
     proxy = _LoopProxy(loop, two_addresses)
     monkeypatch.setattr(asyncio, "get_running_loop", lambda: proxy)
-    transport, _ = await CARRIER.dial(CARRIER.parse(f"tcp://hub.example:{port}"), Recorder, tls=TlsOptions(), timeout=30)
+    transport, _ = await CARRIER.dial(
+        CARRIER.parse(f"tcp://hub.example:{port}"), Recorder, tls=TlsOptions(), timeout=30
+    )
     monkeypatch.undo()
     assert transport.get_extra_info("peername")[0] == "127.0.0.1"
     transport.abort()

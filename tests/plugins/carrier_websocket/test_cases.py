@@ -39,7 +39,7 @@ async def test_e12_e13_violations_end_with_their_code(link: Link) -> None:
         side = open_side(client=False, link=link)
         for data in case.frames:
             side.send(data)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await side.wire.until(lambda side=side: any(opcode == 8 for opcode, _ in side.sent()))
         code = next(int.from_bytes(payload[:2], "big") for opcode, payload in side.sent() if opcode == 8)
         expected = verdict(case)
