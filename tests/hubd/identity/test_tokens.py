@@ -139,6 +139,36 @@ def test_an_expired_token_is_told_by_the_next_poll(book: TokenBook, clock: Clock
     assert book.on_ended == [({row.id}, False)]
 
 
+def test_a_token_made_by_another_process_can_be_used_at_once(tmp_path: Path, clock: Clock) -> None:
+    ours, theirs = Database(tmp_path / "hub.db"), Database(tmp_path / "hub.db")
+    book, other = TokenBook(ours, clock=clock), TokenBook(theirs, clock=clock)
+    row, secret = other.create("agent", agent="a")
+    gone, taken_back = other.create("agent", agent="a")
+    other.revoke(gone.id)
+    assert book.verify(secret.reveal(), ("visitor",)) is None
+    assert book.verify(secret.reveal(), ("agent",)) == row
+    assert book.verify(taken_back.reveal(), ("agent",)) is None
+    other.revoke(row.id)
+    book.on_ended = ended = Ended()
+    book.poll()
+    assert ended == [({row.id}, True)]
+    assert book.verify(secret.reveal(), ("agent",)) is None
+    ours.close()
+    theirs.close()
+
+
+def test_a_store_that_fails_makes_no_token_valid(book: TokenBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, secret = book.create("agent", agent="a")
+    row = book.verify(secret.reveal(), ("agent",))
+
+    def version() -> int:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(book._rows, "version", version)
+    assert row is not None and book.verify(secret.reveal(), ("agent",)) is not None
+    assert book.verify(secret.reveal(), ("admin",)) is None
+
+
 def test_f3_a_token_revoked_by_another_process_is_noticed(tmp_path: Path, clock: Clock) -> None:
     ours, theirs = Database(tmp_path / "hub.db"), Database(tmp_path / "hub.db")
     book = TokenBook(ours, clock=clock)
