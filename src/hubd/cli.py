@@ -35,6 +35,7 @@ app.add_typer(tokens.app)
 app.add_typer(config_commands.app)
 app.add_typer(inspecting.plugins)
 app.command()(init.init)
+app.command()(init.renew)
 app.command()(health.healthcheck)
 app.command()(password.hash_password)
 

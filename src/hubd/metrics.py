@@ -109,6 +109,10 @@ class HubCollector(Collector):
             "buffered_bytes": (pressure.buffered, "Bytes held for others at the last count, twice a second."),
             "buffered_bytes_max": (hub.limits.buffered, "Bytes that may be held."),
             "buffers_holding": (pressure.holding, "1 while nothing is read because buffers are nearly full."),
+            "certificate_end_seconds": (
+                hub.expiry.ends,
+                "When the hub's certificate ends, as Unix time; 0 without TLS.",
+            ),
             "loop_lag_worst_seconds": (hub.pulse.take_worst(), "The latest the loop ran since the last scrape."),
         }
         for name, (value, text) in values.items():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from hubd.budget import Budget
 from hubd.connection import IDLE
 from hubd.feed import Events
+from hubd.identity.expiry import Expiry
 from hubd.ids import Ids
 from hubd.lags import Lags
 from hubd.leaving import Leaving
@@ -117,6 +118,7 @@ class Hub:
         self.configure(config)
         self.pressure = Pressure(self)
         self.pulse = Pulse(self)
+        self.expiry = Expiry()
         self.lags = Lags()
         self.now = self.loop.time()
         self.access_log = access_log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import signal
 import ssl
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def target() -> Iterator[str]:
 def hubd(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "hubd", *map(str, arguments)],
-        capture_output=True, text=True, check=False, env=environment(folder), cwd=folder, timeout=30,
+        capture_output=True, text=True, check=False, env=environment(folder), cwd=folder, timeout=120,
     )  # fmt: skip
 
 
@@ -57,6 +58,11 @@ def get(port: int, authority: Path) -> int:
         return response.status
     finally:
         connection.close()
+
+
+def presented(port: int) -> str:
+    """The certificate a visitor is shown."""
+    return ssl.get_server_certificate((ADDRESS, port), timeout=30)
 
 
 def test_the_setup_of_init_serves_and_its_token_can_be_revoked(tmp_path: Path, target: str) -> None:
@@ -81,7 +87,7 @@ def test_the_setup_of_init_serves_and_its_token_can_be_revoked(tmp_path: Path, t
         listed = hubd(tmp_path, "token", "list", "--config", etc / "hubd.toml").stdout.splitlines()
         (line,) = [line for line in listed if "hubd init" in line]
         assert hubd(tmp_path, "token", "revoke", line.split()[0], "--config", etc / "hubd.toml").returncode == 0
-        wait_until(lambda: "token revoked: ending its session" in hub.log, "the session ends", 5.0)
+        wait_until(lambda: "token revoked: ending its session" in hub.log, "the session ends")
         agent.wait_log("401 unauthorized")
         assert get(port, etc / "ca.pem") == 503
 
@@ -94,6 +100,12 @@ def test_the_setup_of_init_serves_and_its_token_can_be_revoked(tmp_path: Path, t
         assert made.returncode == 0, made.stderr
         hub.wait_log("agent attached", 2)
         assert get(port, etc / "ca.pem") == 200
+        before = presented(port)
+        renewed = hubd(tmp_path, "renew", "--dir", etc)
+        assert renewed.returncode == 0 and "is valid until" in renewed.stdout, renewed.stderr
+        hub.signal(signal.SIGHUP)
+        wait_until(lambda: presented(port) == (etc / "hub.pem").read_text(), "the renewed certificate is presented")
+        assert presented(port) != before and get(port, etc / "ca.pem") == 200
         secret = (etc / "agent-1.token").read_text().split("_")[3]
         assert secret not in hub.log and secret not in agent.log
     except BaseException:
@@ -116,7 +128,7 @@ def test_f7_what_is_open_to_others_without_protection_does_not_start(tmp_path: P
     ):
         done = subprocess.run(
             [sys.executable, "-m", "hubd", "serve", *arguments],
-            capture_output=True, text=True, check=False, timeout=30, cwd=tmp_path,
+            capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path,
             env=environment(tmp_path) | {"STATE_DIRECTORY": str(tmp_path)},
         )  # fmt: skip
         assert done.returncode == 78, (arguments, done.stderr)

@@ -1,4 +1,4 @@
-"""``hubd init``: a whole working, secure setup for one machine."""
+"""``hubd init``: a whole working, secure setup for one machine; ``hubd renew`` keeps it so."""
 
 from __future__ import annotations
 
@@ -46,6 +46,24 @@ def init(
     except SetupError as exc:
         _fail(str(exc), _CONFLICT)
     typer.echo(instructions(wishes))
+
+
+def renew(
+    folder: Annotated[Path, typer.Option("--dir", help="What hubd init wrote.")] = Path("/etc/hubd"),
+    ca_key: Annotated[Path | None, typer.Option(help="The authority's key, if kept elsewhere (DIR/ca.key).")] = None,
+) -> None:
+    """Renew the certificate that hubd init made. Names, key, authority, settings and tokens stay."""
+    import datetime as dt
+
+    from hubd.setup.plan import SetupError
+    from hubd.setup.renewal import renew
+
+    try:
+        done = renew(folder.absolute(), dt.datetime.now(dt.UTC), ca_key)
+    except SetupError as exc:
+        _fail(str(exc), _CONFLICT)
+    typer.echo(f"{done.path} is valid until {done.until:%Y-%m-%d}. A hub that runs takes it on SIGHUP:")
+    typer.echo("  systemctl reload hubd")
 
 
 def _wishes(

@@ -74,10 +74,13 @@ class Identity:
         self.visitors.configure()
         for fault in renew_server_contexts():
             logger.error("TLS: %s", fault)
+        tls = self._hub.config.tls
+        self._hub.expiry.watch(tls.cert if tls is not None else None)
 
     def poll(self) -> None:
         """Once a second: see what expired and what other processes revoked."""
         self.tokens.poll()
+        self._hub.expiry.poll()
 
     async def close(self) -> None:
         """Decide on nothing more, and write down what is not yet, before the store closes."""

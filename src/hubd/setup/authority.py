@@ -39,28 +39,38 @@ def make_authority(name: str, now: dt.datetime) -> Issued:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
     builder = (
-        _builder(subject, subject, key.public_key(), now, CA_DAYS)
+        _builder(subject, subject, key.public_key(), now, now + dt.timedelta(CA_DAYS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
     )
     return Issued(_pem(builder.sign(key, hashes.SHA256())), _key_pem(key))
 
 
-def issue(authority: Issued, names: Sequence[str], now: dt.datetime) -> Issued:
+def issue(
+    authority: Issued,
+    names: Sequence[str],
+    now: dt.datetime,
+    *,
+    key: ec.EllipticCurvePrivateKey | None = None,
+    until: dt.datetime | None = None,
+) -> Issued:
     """A server's certificate.
 
     Args:
         authority: signs it.
         names: DNS names and addresses it is for.
         now: start of its time.
+        key: what it is for; a new one by default.
+        until: the authority's own end, beyond which no certificate helps.
     """
     ca = x509.load_pem_x509_certificate(authority.certificate)
     ca_key = serialization.load_pem_private_key(authority.key, None)
     assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
+    end = now + dt.timedelta(DAYS)
     builder = (
-        _builder(subject, ca.subject, key.public_key(), now, DAYS)
+        _builder(subject, ca.subject, key.public_key(), now, min(end, until or end))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -71,7 +81,7 @@ def issue(authority: Issued, names: Sequence[str], now: dt.datetime) -> Issued:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: dt.datetime, days: int
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: dt.datetime, end: dt.datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -80,7 +90,7 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _SLACK)
-        .not_valid_after(now + dt.timedelta(days))
+        .not_valid_after(end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 

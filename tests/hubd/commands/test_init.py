@@ -46,3 +46,15 @@ def test_a_wrong_flag_is_one_line_and_writes_nothing(tmp_path: Path, arguments: 
     done = run("--dir", tmp_path / "etc", *arguments)
     assert done.exit_code == 2 and text in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "etc").exists()
+
+
+def test_renew_says_until_when_and_what_to_do(tmp_path: Path) -> None:
+    assert run("--dir", tmp_path / "etc", "--state", tmp_path / "state").exit_code == 0
+    done = CliRunner().invoke(app, ["renew", "--dir", str(tmp_path / "etc")])
+    assert done.exit_code == 0, done.stderr
+    assert f"{tmp_path}/etc/hub.pem is valid until 20" in done.stdout and "systemctl reload hubd" in done.stdout
+    missing = CliRunner().invoke(app, ["renew", "--dir", str(tmp_path / "nothing")])
+    assert (missing.exit_code, missing.stdout) == (6, "")
+    assert missing.stderr == (
+        f"hubd: {tmp_path}/nothing has no setup to renew: hubd init --dir {tmp_path}/nothing makes one\n"
+    )
