@@ -95,7 +95,7 @@ async def test_one_of_two_agents_killed_under_load(system: System, sockets: list
             agents.append(system.start_agent("a", target.address))
         load = Load(system.port)
         await load.done(200)
-        assert all(worker.seen for worker in workers), "both agents are used"
+        await until(lambda: all(worker.seen for worker in workers), "both agents are used")
 
         agents[0].signal(signal.SIGKILL)
         in_flight = set(load.waiting)
