@@ -37,6 +37,8 @@ SWEEP_SECONDS = 1.0
 DRAIN_POLL = 0.05
 # What a session gets at the end for its last bytes: the responses are out already.
 LAST_GRACE = 0.5
+# Seconds for the last lines of the access log: a busy disk has taken them by then, and a pipe nobody reads never will.
+LOG_GRACE = 5.0
 
 
 class Part(Protocol):
@@ -271,12 +273,23 @@ class App:
         await self._close_control()
         await self.desk.close(0.0 if left or (cut is not None and cut.is_set()) else LAST_GRACE)
         await self.stop_parts()
+        await self._end_log()
         await self._end_tasks()
         # Transports report their end one turn of the loop after abort().
         await asyncio.sleep(0)
         hub.rejects.flush()
         await self.identity.close()
         self._close_files()
+
+    async def _end_log(self) -> None:
+        """Let the last lines leave while the log's writer is still there: one that was cancelled may be in a write."""
+        log, self.hub.access_log = self.hub.access_log, None
+        if log is not None:
+            try:
+                async with asyncio.timeout(LOG_GRACE):
+                    await log.end()
+            except TimeoutError:
+                logger.warning("the access log takes nothing: its last lines are lost")
 
     def _close_files(self) -> None:
         if self.hub.access_log is not None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
+import threading
 
 import pytest
 
@@ -86,3 +89,52 @@ async def test_one_broken_connection_does_not_end_the_sweeps(bench, monkeypatch)
     monkeypatch.setattr(bench.hub, "sweep", sweep)
     bench.app._own(bench.app._sweep())
     await bench.wait(lambda: len(calls) > 2)
+
+
+class Gate:
+    """Holds up the access log's writing thread."""
+
+    def __init__(self, log, monkeypatch):
+        self.entered, self.open, self._write = threading.Event(), threading.Event(), log._write
+        monkeypatch.setattr(log, "_write", self)
+
+    def __call__(self, *given):
+        self.entered.set()
+        self.open.wait(60)
+        self._write(*given)
+
+
+async def test_l1_the_last_lines_of_the_access_log_are_complete(start, tmp_path, monkeypatch):
+    bench = await start(access_log=str(tmp_path / "log"))
+    await bench.agent()
+    visitor = await bench.visitor()
+    gate = Gate(bench.hub.access_log, monkeypatch)
+    await visitor.get()
+    await bench.wait(gate.entered.is_set)
+    await visitor.get()
+    await visitor.close()
+    stopping = asyncio.ensure_future(bench.app.stop(30.0))
+    await bench.wait(lambda: bench.hub.access_log is None)
+    assert not stopping.done()
+    gate.open.set()
+    await stopping
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["status"] for line in lines] == [200, 200]
+
+
+async def test_l7_an_access_log_that_takes_nothing_does_not_hold_up_the_end(start, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("hubd.app.LOG_GRACE", 0.01)
+    bench = await start(access_log=str(tmp_path / "log"))
+    await bench.agent()
+    visitor = await bench.visitor()
+    log = bench.hub.access_log
+    gate = Gate(log, monkeypatch)
+    await visitor.get()
+    await visitor.close()
+    await bench.wait(gate.entered.is_set)
+    with caplog.at_level(logging.WARNING, "hubd"):
+        await bench.app.stop(30.0)
+    assert "the access log takes nothing: its last lines are lost" in caplog.text
+    gate.open.set()
+    await bench.wait(lambda: log.written == 1)
+    log.close()
