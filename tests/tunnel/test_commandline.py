@@ -19,7 +19,7 @@ def ended(program: str, *words: str) -> tuple[int, str, str]:
     ("program", "words", "said"),
     [
         ("hubd", ["serve", "--bogus"], "hubd: no such option: --bogus; see hubd serve --help"),
-        ("hubd", ["sreve"], "hubd: no such command 'sreve'. Did you mean 'serve'?; see hubd --help"),
+        ("hubd", ["servve"], "hubd: no such command 'servve'. Did you mean 'serve'?; see hubd --help"),
         ("hubd", ["serve", "--listen"], "hubd: option '--listen' requires an argument; see hubd "),
         ("hubd", ["serve", "more"], "hubd: got unexpected extra argument(s) (more); see hubd serve --help"),
         ("agentd", ["run", "--taget", "x"], "agentd: no such option: --taget (Possible options: --target,"),
