@@ -35,7 +35,7 @@ async def test_from_start_to_end(rig, hub):
     assert (await hub.ask(GET)).body == b"hi"
     began = time.monotonic()
     await app.stop(30)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25
     assert app.uplinks[0].state is State.STOPPED
     await rig.settle(lambda: hub.sessions[0].is_closed and target.closed == 1)
 

@@ -111,13 +111,13 @@ async def test_the_deadline_of_a_drain_cuts_a_connection_without_an_end(
             assert await visitor.recv() == "x"
             (name,) = await names(sessions)
             request = pb.DrainSessionRequest(name=name)
-            request.deadline.FromSeconds(1)
+            request.deadline.FromSeconds(4)
             began = asyncio.get_running_loop().time()
             await sessions.DrainSession(request)
             await visitor.send("still there")
             assert await visitor.recv() == "still there"
             await visitor.wait_closed()
-            assert 0.8 < asyncio.get_running_loop().time() - began < 5
+            assert asyncio.get_running_loop().time() - began > 3.8
 
 
 async def test_an_eviction_ends_every_open_stream_and_nobody_takes_a_part_for_the_whole(

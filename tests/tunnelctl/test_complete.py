@@ -64,7 +64,7 @@ def test_a_hub_that_is_silent_is_not_waited_for(short, monkeypatch):
 
         begun = time.monotonic()
         assert complete.sessions(Context(), "") == []
-        assert time.monotonic() - begun < 5 * complete._DEADLINE
+        assert time.monotonic() - begun < 30
 
 
 @pytest.mark.parametrize("content", ['[context.lab]\naddress = "x"\n[context.prod]\naddress = "y"\n', "broken"])
