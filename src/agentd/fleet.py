@@ -131,9 +131,11 @@ class Fleet:
             uplink.drain()
 
     async def quiet(self) -> None:
-        """Return when no stream is open. Call drain() first."""
+        """Return when no stream is open, on uplinks that are being replaced neither. Call drain() first."""
         for uplink in self.uplinks:
             await uplink.quiet()
+        if self._retiring:
+            await asyncio.wait(self._retiring)
 
     async def close(self, *, now: bool = False) -> None:
         """End every session. Call drain() first, and let the exchanges end.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tunnel.replacing import replace
 
 if TYPE_CHECKING:
     from tunnelpb.agent.v1 import config_pb2 as pb
@@ -100,30 +100,7 @@ def save(path: Path, kept: Kept) -> None:
         "digest": kept.digest.hex(),
         "config": json_format.MessageToDict(kept.config, preserving_proto_field_name=True),
     }
-    temporary = ""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # mkstemp makes it readable for us alone.
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        temporary = ""
-        _sync_folder(path.parent)
+        replace(path, json.dumps(content, indent=1).encode())
     except OSError as exc:
         raise KeptError(f"cannot keep the configuration in {path}: {exc.strerror}") from exc
-    finally:
-        if temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the new name itself survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -269,10 +269,11 @@ class Sending(asyncio.Protocol):
     def _was_shut_out(self, stream: StreamTransport) -> bool:
         """Whether the agent has closed its door before this stream came, and ended without having accepted it.
 
-        What an agent has accepted before its GoAway is acknowledged before that, and what comes later it refuses.
+        Our agents acknowledge what they have accepted before they say GoAway, and refuse what comes later. What others
+        do with streams that wait to be accepted then is not known.
         """
         entry = self.entry
-        return entry is not None and entry.session.core.remote_go_away and not stream.answered
+        return entry is not None and entry.folds and entry.session.core.remote_go_away and not stream.answered
 
     @property
     def _was_leaving(self) -> bool:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from tunnel.replacing import replace
 from tunnel.settings import Duration, Section, SettingsError, load
 from tunnelctl.options import Output
 from tunnelctl.problems import Code, Problem
@@ -85,17 +84,7 @@ def read_file(environ: Mapping[str, str]) -> tuple[Path, Settings]:
 def write(file: Path, settings: Settings) -> None:
     """Write the file anew, readable by its owner only, so that a crash leaves the old or the new one."""
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".config-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-                out.write(_toml(settings))
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(name, file)
-        except BaseException:
-            os.unlink(name)
-            raise
+        replace(file, _toml(settings).encode())
     except OSError as error:
         raise Problem(f"{file}: cannot write the contexts file: {error.strerror}") from None
 

@@ -272,7 +272,7 @@ class Core:
         return self.keepalive.ping(self.outbox.control)
 
     def go_away(self, code: int = 0) -> None:
-        """Send owed ACKs, then tell the peer to open no more streams: what is unanswered by then is reset."""
+        """Send owed ACKs, then tell the peer to open no more: streams it opens all the same are reset, open ones go on."""
         if self.error is None:
             self.local_go_away = True
             self.send_acks()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -33,9 +32,8 @@ async def test_from_start_to_end(rig, hub):
     app.start()
     await rig.settle(lambda: bool(hub.sessions))
     assert (await hub.ask(GET)).body == b"hi"
-    began = time.monotonic()
-    await app.stop(30)
-    assert time.monotonic() - began < 25
+    async with asyncio.timeout(30):
+        await app.stop(3600)
     assert app.uplinks[0].state is State.STOPPED
     await rig.settle(lambda: hub.sessions[0].is_closed and target.closed == 1)
 
@@ -55,22 +53,28 @@ async def test_several_hubs_are_each_kept_connected(rig, hub, other_hub):
     await app.stop(30)
 
 
-@pytest.mark.parametrize("how", ["ends", "grace", "signal"])
-async def test_l1_drain(rig, hub, how):
-    go, cut = asyncio.Event(), asyncio.Event()
+async def asked_of_a_late_target(rig, hub, go) -> tuple[App, asyncio.Task]:
+    """An agent whose target has got a request, and answers it with "late" once ``go`` is set."""
 
-    async def wait(client):
+    async def answer(client):
         await client.head()
         await go.wait()
         await client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
         await client.ended()
 
-    target = await rig.target(wait)
+    target = await rig.target(answer)
     app = make([hub.url], [target.url])
     app.start()
     await rig.settle(lambda: bool(hub.sessions))
     asked = asyncio.create_task(hub.ask(GET))
     await rig.settle(lambda: bool(target.heads))
+    return app, asked
+
+
+@pytest.mark.parametrize("how", ["ends", "grace", "signal"])
+async def test_l1_drain(rig, hub, how):
+    go, cut = asyncio.Event(), asyncio.Event()
+    app, asked = await asked_of_a_late_target(rig, hub, go)
     stopping = asyncio.create_task(app.stop(0.05 if how == "grace" else 30, cut))
     await rig.settle(lambda: not hub.sessions[0].can_open)
     if how == "ends":
@@ -87,19 +91,7 @@ async def test_l1_drain(rig, hub, how):
 async def test_l1_drain_lets_the_last_bytes_of_an_answer_leave(rig, hub, monkeypatch):
     monkeypatch.setattr("agentd.uplink.LAST_GRACE", 0.0)
     go = asyncio.Event()
-
-    async def answer(client):
-        await client.head()
-        await go.wait()
-        await client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
-        await client.ended()
-
-    target = await rig.target(answer)
-    app = make([hub.url], [target.url])
-    app.start()
-    await rig.settle(lambda: bool(hub.sessions))
-    asked = asyncio.create_task(hub.ask(GET))
-    await rig.settle(lambda: bool(target.heads))
+    app, asked = await asked_of_a_late_target(rig, hub, go)
     stopping = asyncio.create_task(app.stop(30))
     await rig.settle(lambda: not hub.sessions[0].can_open)
     session = app.agent.fleet.uplinks[0].session

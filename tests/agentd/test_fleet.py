@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from agentd.fleet import Fleet
@@ -7,6 +9,7 @@ from agentd.hubs import read_hubs
 from agentd.terms import Terms, session_config
 from agentd.uplink import State
 from carrier_api import Registry
+from yamux.testing import Recorder
 
 
 @pytest.fixture
@@ -75,3 +78,22 @@ async def test_nothing_is_begun_once_it_leaves(rig, hub, fleet):
 
 def test_session_config():
     assert session_config(5).max_inbound_streams == 5
+
+
+async def test_quiet_waits_for_what_is_being_replaced_too(rig, hub, fleet):
+    fleet.connect(hubs(hub.url), 1)
+    await rig.settle(lambda: fleet.uplinks[0].session is not None)
+    seen = Recorder(keep_open=True)
+    hub.sessions[0].open_stream(seen)
+    seen.transport.write(b"GET ")
+    await rig.settle(lambda: fleet.uplinks[0].streams == 1)
+    fleet.resize(0, ())
+    assert not fleet.uplinks
+    fleet.drain()
+    quiet = asyncio.create_task(fleet.quiet())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not quiet.done()
+    seen.transport.abort()
+    await quiet
+    assert hub.sessions[0].is_closed

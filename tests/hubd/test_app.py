@@ -20,7 +20,7 @@ async def test_l1_idle_stop_is_at_once(bench):
     visitor = await bench.visitor()
     await visitor.get()
     async with asyncio.timeout(30):
-        await bench.app.stop(30.0)
+        await bench.app.stop(3600.0)
     assert await visitor.rest() == b""
     await bench.wait(lambda: agent.session.is_closed)
     with pytest.raises(OSError, match="Connect"):
@@ -33,7 +33,7 @@ async def test_l1_what_is_in_progress_ends_well(bench):
     await visitor.send(GET)
     stream = await agent.stream()
     await bench.wait(lambda: len(bench.hub.connections) == 2)
-    stopping = asyncio.ensure_future(bench.app.stop(30.0))
+    stopping = asyncio.ensure_future(bench.app.stop(3600.0))
     assert await idle.rest() == b""
     await bench.wait(lambda: not agent.session.can_open)  # it was told with GoAway
     stream.reply(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")

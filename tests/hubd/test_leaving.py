@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from hubd.reasons import AGENT_DRAINING
+from yamux import SessionClosed
 
 GET = b"GET /api/v1/proxy/demo/hello HTTP/1.1\r\nHost: hub\r\n\r\n"
 
@@ -124,10 +125,10 @@ async def test_evict_resets_at_once(bench, scheme):
     await visitor.send(GET)
     stream = await agent.stream()
     entry = only(bench)
-    began = bench.hub.loop.time()
     assert bench.hub.evict_session(entry, "test", actor="me") == 1
+    # Not a turn of the loop later: nothing of it is open any more.
+    assert not entry.session.num_streams and isinstance(entry.session.close_reason, SessionClosed)
     await stream.gone()
-    assert bench.hub.loop.time() - began < 20
     await bench.wait(lambda: entry.id not in bench.hub.roster.live)
     assert bench.hub.evict_session(entry, "test") == 0
     # A GET may be sent again, and finds nobody.
@@ -156,6 +157,6 @@ async def test_all_sessions_are_told_one_after_the_other(bench, monkeypatch):
 async def test_l1_a_hub_that_stops_tells_every_agent(bench):
     agents = [await bench.agent(f"a{number}") for number in range(3)]
     async with asyncio.timeout(30):
-        await bench.app.stop(30.0)
+        await bench.app.stop(3600.0)
     assert all(agent.session.is_closed for agent in agents)
     assert types(bench).count("session.draining") == 3

@@ -117,7 +117,8 @@ async def test_the_deadline_of_a_drain_cuts_a_connection_without_an_end(
             await visitor.send("still there")
             assert await visitor.recv() == "still there"
             await visitor.wait_closed()
-            assert asyncio.get_running_loop().time() - began > 3.8
+            # A session that is not given a deadline has 30 s.
+            assert 3.8 < asyncio.get_running_loop().time() - began < 24
 
 
 async def test_an_eviction_ends_every_open_stream_and_nobody_takes_a_part_for_the_whole(

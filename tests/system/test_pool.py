@@ -113,7 +113,7 @@ async def test_one_of_two_agents_killed_under_load(system: System, sockets: list
             assert (await fetch(system.port, "/hello")).status == 200
 
 
-@pytest.mark.parametrize("slow", [False, True], ids=["", "behind-a-hub-that-stands-still"])
+@pytest.mark.parametrize("slow", [False, True], ids=["at-once", "behind-a-hub-that-stands-still"])
 async def test_one_of_two_agents_drained_under_load(system: System, sockets: list[socket.socket], slow: bool) -> None:
     """SIGTERM to one of two loses nothing at all, however late the hub hears of it."""
     hub = system.start_hub()

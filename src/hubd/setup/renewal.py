@@ -5,9 +5,7 @@ With the key the same, one file is exchanged, in one step: a hub that reads its 
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from hubd.setup.authority import Issued, issue
 from hubd.setup.plan import SetupError
+from tunnel.replacing import replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +43,18 @@ def renew(folder: Path, now: dt.datetime, authority_key: Path | None = None) -> 
         raise SetupError(f"{folder} has no setup to renew: hubd init --dir {folder} makes one")
     if not ca_path.exists():
         raise SetupError(f"{ca_path} is not there, so the certificate is of another authority: renew it with that one")
-    old, ca = _certificate(path), _certificate(ca_path)
-    ca_key, key = _key(authority_key or folder / "ca.key"), _key(folder / "hub.key")
+    authority = Issued(_read(ca_path), _read(authority_key or folder / "ca.key"))
+    old, ca = _certificate(path, _read(path)), _certificate(ca_path, authority.certificate)
+    key_path = folder / "hub.key"
+    ca_key, key = _key(authority_key or folder / "ca.key", authority.key), _key(key_path, _read(key_path))
     _check(old, ca, ca_key, key, now, folder)
     names = old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     told = [str(name) for kind in (x509.DNSName, x509.IPAddress) for name in names.get_values_for_type(kind)]
     common = old.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
     told.sort(key=lambda name: name != common)
-    pair = Issued(ca.public_bytes(serialization.Encoding.PEM), _pem(ca_key))
-    new = issue(pair, told, now, key=key, until=ca.not_valid_after_utc)
+    new = issue(authority, told, now, key=key, until=ca.not_valid_after_utc)
     try:
-        _replace(path, new.certificate)
+        replace(path, new.certificate, like=path.stat())
     except OSError as exc:
         raise SetupError(f"cannot write {path}: {exc.strerror}; run this as its owner") from exc
     return Renewed(path, x509.load_pem_x509_certificate(new.certificate).not_valid_after_utc)
@@ -95,46 +95,18 @@ def _read(path: Path) -> bytes:
         raise SetupError(f"cannot read {path}: {exc.strerror}; run this as its owner") from exc
 
 
-def _certificate(path: Path) -> x509.Certificate:
+def _certificate(path: Path, content: bytes) -> x509.Certificate:
     try:
-        return x509.load_pem_x509_certificate(_read(path))
+        return x509.load_pem_x509_certificate(content)
     except ValueError as exc:
         raise SetupError(f"{path} has no certificate in PEM") from exc
 
 
-def _key(path: Path) -> ec.EllipticCurvePrivateKey:
+def _key(path: Path, content: bytes) -> ec.EllipticCurvePrivateKey:
     try:
-        key = serialization.load_pem_private_key(_read(path), None)
+        key = serialization.load_pem_private_key(content, None)
     except (ValueError, TypeError) as exc:
         raise SetupError(f"{path} has no private key in PEM without a password") from exc
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise SetupError(f"{path} is no key that hubd init made")
     return key
-
-
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Exchange a file's content in one step, its owner and mode staying."""
-    before = path.stat()
-    beside = path.with_name(f".{path.name}.new")
-    with contextlib.suppress(FileNotFoundError):
-        # Of a renewal that was killed.
-        beside.unlink()
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(descriptor, "wb") as stream:
-            stream.write(content)
-            os.fchmod(descriptor, before.st_mode & 0o777)
-            if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(descriptor, before.st_uid, before.st_gid)
-            stream.flush()
-            os.fsync(descriptor)
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
