@@ -160,7 +160,7 @@ async def test_s06_our_fin_unanswered(role: str) -> None:
 
 
 async def test_s06_their_fin_unanswered(role: str) -> None:
-    async with with_go(role, close_timeout="100ms") as (session, peer):
+    async with with_go(role, close_timeout="2s") as (session, peer):
         stream, number = await pair(session, peer, "theirs")
         await peer(f"close {number}")
         assert await stream.read() == b""

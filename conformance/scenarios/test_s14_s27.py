@@ -88,7 +88,7 @@ async def test_s15_a_write_into_a_full_window_waits(role: str) -> None:
 async def test_s15_their_write_into_a_full_window_waits(role: str) -> None:
     async with with_go(role) as (session, peer):
         stream, number = await pair(session, peer, "ours")
-        await peer(f"wdeadline {number} 50")
+        await peer(f"wdeadline {number} 1000")
         with pytest.raises(GoError) as full:
             await peer(f"write {number} {MIB}")
         assert (full.value.kind, full.value.result["len"]) == ("timeout", WINDOW)
@@ -147,7 +147,7 @@ async def test_s18_keepalive_both_ways(role: str) -> None:
 
 
 async def test_s19_a_silent_peer_ends_the_session(role: str) -> None:
-    async with with_go(role, Config(keepalive_interval=0.05, keepalive_timeout=0.1)) as (session, peer):
+    async with with_go(role, Config(keepalive_interval=0.5, keepalive_timeout=2.0)) as (session, peer):
         stream, _ = await pair(session, peer, "ours")
         await freeze(peer)
         reason = await ended(session)

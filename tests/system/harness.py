@@ -37,9 +37,13 @@ _counter = itertools.count()
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on, outside the range the kernel gives to outgoing connections."""
+    """A loopback port nobody listens on, outside the range the kernel gives to outgoing connections.
+
+    It is taken a second later. Test processes that run beside each other must not be given the same one meanwhile.
+    """
+    first = 20_000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8 * 1_500
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = random.randrange(first, first + 1_500)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
