@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from tunnel.splice import Waiting
+from tunnel.splice import Splice, Waiting
 from tunnelpb.agent.v1 import config_pb2
 from tunnelpb.agent.v1 import control_pb2 as pb
 from tunnelpb.agent.v1.control_pb2_grpc import AgentControlServiceServicer, add_AgentControlServiceServicer_to_server
@@ -85,8 +85,15 @@ class _Joint(asyncio.Protocol):
         self._control.own(self._join(transport))
 
     async def _join(self, stream):
+        """Lasts until both connections are gone: a loop must not end before them."""
+        over = asyncio.Event()
         _, inner = await asyncio.get_running_loop().create_unix_connection(Waiting, self._control.path)
-        inner.join(stream)
+        splice = inner.join(stream, on_end=lambda _: over.set())
+        self._control.splices.add(splice)
+        if self._control.closed:
+            splice.abort()
+        await over.wait()
+        self._control.splices.discard(splice)
 
 
 class FakeControl:
@@ -97,6 +104,7 @@ class FakeControl:
         streams: streams agents have opened so far.
         refusal: ends every Connect if set.
         closed: streams are reset.
+        splices: streams joined to the listener.
     """
 
     def __init__(self) -> None:
@@ -105,6 +113,7 @@ class FakeControl:
         self.streams = 0
         self.refusal: str | None = None
         self.closed = False
+        self.splices: set[Splice] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def own(self, work: Any) -> None:
@@ -124,6 +133,9 @@ class FakeControl:
         await self._server.start()
 
     async def close(self) -> None:
+        self.closed = True
         await self._server.stop(0)
+        for splice in self.splices:
+            splice.abort()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._folder.cleanup()
