@@ -1,4 +1,4 @@
-"""The Date field of answers the hub gives itself, which an origin server must send (RFC 9110 section 6.6.1)."""
+"""The Date field, for answers the hub gives itself and for what comes without one (RFC 9110 section 6.6.1)."""
 
 from __future__ import annotations
 

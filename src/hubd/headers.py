@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from hubd.dates import date_line
 from tunnel.http1 import Framing
 from tunnel.http1.phrases import STATUS_LINES
 
@@ -192,7 +193,7 @@ def response_head(head: ResponseHead, *, minor: int, close: bool) -> bytes:
     """A final response's head for the visitor, framing written anew.
 
     A body whose length is not known goes out chunked to HTTP/1.1 visitors and until close to HTTP/1.0 ones; the caller
-    closes then.
+    closes then. A head without a Date gets one (RFC 9110 section 6.6.1).
 
     Args:
         head: as read from the agent.
@@ -204,9 +205,19 @@ def response_head(head: ResponseHead, *, minor: int, close: bool) -> bytes:
     # A number, since this is asked for every response: tuples take longer to make and to look up.
     key = 2 * minor + close
     made: bytes | None = head.memo.get(key)
-    if made is None:
-        made = head.memo[key] = _response_head(head, minor=minor, close=close)
-    return made
+    return made if made is not None else _made(head, key, minor=minor, close=close)
+
+
+def _made(head: ResponseHead, key: int, *, minor: int, close: bool) -> bytes:
+    """The head, remembered for the next time: whole if it has a date, else as far as what the hub dates."""
+    undated: bytes | None = head.memo.get(~key)
+    if undated is None:
+        made = _response_head(head, minor=minor, close=close)
+        if any(name.lower() == b"date" for name, _ in head.fields):
+            head.memo[key] = made
+            return made
+        undated = head.memo[~key] = made[:-2]
+    return b"%b%b\r\n" % (undated, date_line())
 
 
 def _response_head(head: ResponseHead, *, minor: int, close: bool) -> bytes:

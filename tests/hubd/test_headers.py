@@ -6,6 +6,8 @@ import ipaddress
 
 import pytest
 
+from hubd import headers
+from hubd.dates import line_at
 from hubd.headers import (
     Link,
     given_request_id,
@@ -125,6 +127,9 @@ def test_request_ids():
     assert given_request_id(asked("A: b")) is None
 
 
+DATE = "Date: Sun, 06 Nov 1994 08:49:37 GMT"
+
+
 @pytest.mark.parametrize(
     ("lines", "minor", "close", "out"),
     [
@@ -136,8 +141,8 @@ def test_request_ids():
     ],
 )
 def test_response_framing(lines, minor, close, out):
-    found = response_head(answered("A: b", *lines, line="HTTP/1.1 200 Fine"), minor=minor, close=close)
-    assert found == b"HTTP/1.1 200 OK\r\nA: b\r\n" + out
+    found = response_head(answered(DATE, *lines, line="HTTP/1.1 200 Fine"), minor=minor, close=close)
+    assert found == b"HTTP/1.1 200 OK\r\n%b\r\n" % DATE.encode() + out
 
 
 @pytest.mark.parametrize(
@@ -149,8 +154,21 @@ def test_response_framing(lines, minor, close, out):
     ],
 )
 def test_responses_without_a_body(line, method, out):
-    found = response_head(answered("Content-Length: 3", line=line, method=method), minor=1, close=False)
-    assert found == line.encode() + b"\r\n" + out
+    found = response_head(answered(DATE, "Content-Length: 3", line=line, method=method), minor=1, close=False)
+    assert found == b"%b\r\n%b\r\n" % (line.encode(), DATE.encode()) + out
+
+
+def test_a_response_without_a_date_gets_the_time_of_its_passing(monkeypatch):
+    now = 784111777
+    monkeypatch.setattr(headers, "date_line", lambda: line_at(now))
+    head = answered("A: b", "Content-Length: 3")
+    begin = b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 3\r\n"
+    assert response_head(head, minor=1, close=False) == begin + b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"
+    # A head known again tells its own time.
+    now += 1
+    assert response_head(head, minor=1, close=False) == begin + b"Date: Sun, 06 Nov 1994 08:49:38 GMT\r\n\r\n"
+    assert response_head(head, minor=1, close=True).count(b"Date: ") == 1
+    assert response_head(answered("dAtE: then"), minor=1, close=False).lower().count(b"date: ") == 1
 
 
 def test_interim_and_switching_heads():
