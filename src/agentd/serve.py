@@ -30,8 +30,9 @@ logger = logging.getLogger("agentd.serve")
 
 # Readers kept for the next exchange; making one costs more than a look-up in its rules.
 SPARE_READERS = 256
-# The hub has checked the request against its own limits and then added fields of its own.
-HUB_LIMITS = Limits(target=16 * 1024, line=16 * 1024, head=64 * 1024, fields=160)
+# The hub has checked the request against its own limits (limits.head, .line, .fields: at most 128 KiB, 64 KiB, 500), then
+# added the path once more and fields of its own.
+HUB_LIMITS = Limits(target=80 * 1024, line=80 * 1024, head=256 * 1024, fields=560)
 
 
 class Server:

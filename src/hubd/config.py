@@ -16,6 +16,7 @@ from hubd.headers import Networks
 from hubd.identity.passwords import is_hash
 from hubd.pick import POLICIES
 from hubd.rates import LEAST_FLOW
+from tunnel.http1 import DEFAULT_LIMITS
 from tunnel.settings import ByteSize, Duration, HostPort, Section
 
 _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -57,8 +58,14 @@ class Auth(Section):
 
 
 class Limits(Section):
-    """Budgets. What is larger is refused or held back, never buffered."""
+    """Budgets. What is larger is refused or held back, never buffered. Agents take heads of the most that can be set here."""
 
+    head: Annotated[ByteSize, Field(ge=1024, le=128 * 1024)] = DEFAULT_LIMITS.head
+    """A whole request head, trailers included. Four full lines, as nginx has it; 128 KiB at most."""
+    line: Annotated[ByteSize, Field(ge=256, le=64 * 1024)] = DEFAULT_LIMITS.line
+    """Its target, and each of its field lines; 64 KiB at most. nginx and Apache take 8 KiB."""
+    fields: int = Field(default=DEFAULT_LIMITS.fields, ge=10, le=500)
+    """Field lines in it (Apache's default; browsers send about 20)."""
     body: ByteSize | None = None
     """Largest request body; no limit by default, since nothing is stored here."""
     ahead: ByteSize = 64 * 1024
@@ -88,6 +95,12 @@ class Limits(Section):
     """Agents that attach at the same moment; at about 1 ms each of TLS, one that waits is served within 0.2 s."""
     backlog: int = Field(default=4096, ge=1)
     """The kernel's queue of connections not yet accepted; asyncio's 100 drops bursts."""
+
+    @model_validator(mode="after")
+    def _line_in_head(self) -> Limits:
+        if self.line > self.head:
+            raise ValueError(f"limits.line: {self.line} bytes do not fit into a head of {self.head}: raise limits.head")
+        return self
 
     @field_validator("bandwidth", "visitor_bandwidth")
     @classmethod

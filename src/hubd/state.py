@@ -161,7 +161,10 @@ class Hub:
         # Read for every request; a settings model's attributes are slow.
         self.response_timeout = config.timeouts.response
         self.idle_timeout = config.timeouts.idle
-        self.http_limits = Limits(body=config.limits.body)
+        given = config.limits
+        self.http_limits = Limits(
+            target=given.line, line=given.line, head=given.head, fields=given.fields, body=given.body
+        )
         self.pick = POLICIES[config.policy]
         self._readers.clear()
         self.budget.allow(config.limits.connections)

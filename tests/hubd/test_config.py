@@ -35,6 +35,9 @@ def test_defaults_are_loopback_and_closed():
         ({"trusted_proxies": ["10.0.0.1/8"]}, "not an address"),
         ({"trusted_proxies": "nowhere"}, "not an address"),
         ({"limits": {"handshakes": 0}}, "greater than or equal to 1"),
+        ({"limits": {"head": "129 KiB"}}, "less than or equal to 131072"),
+        ({"limits": {"line": "9 KiB", "head": "8 KiB"}}, "raise limits.head"),
+        ({"limits": {"fields": 501}}, "less than or equal to 500"),
         ({"nonsense": 1}, "not permitted"),
     ],
 )

@@ -64,7 +64,7 @@ async def test_l3_what_can_change_does_and_nothing_else_moves(reloader, file):
     servers = [door._servers for door in bench.app.doors.ports.values()]
     file.write_text(
         'domain = "tunnel.test"\npolicy = "round-robin"\nlog_level = "debug"\ntrusted_proxies = ["10.0.0.0/8"]\n'
-        'carriers = ["tcp://127.0.0.1:0"]\n[timeouts]\nidle = "7s"\nresponse = "9s"\n[limits]\nbody = "10B"\nbacklog = 9\n'
+        'carriers = ["tcp://127.0.0.1:0"]\n[timeouts]\nidle = "7s"\nresponse = "9s"\n[limits]\nbody = "10B"\nhead = "9 KiB"\nbacklog = 9\n'
     )
     level = logging.getLogger().level
     try:
@@ -73,10 +73,11 @@ async def test_l3_what_can_change_does_and_nothing_else_moves(reloader, file):
     finally:
         logging.getLogger().setLevel(level)
     assert result.applied == [
-        "domain", "limits.body", "log_level", "policy", "timeouts.idle", "timeouts.response", "trusted_proxies",
+        "domain", "limits.body", "limits.head", "log_level", "policy", "timeouts.idle", "timeouts.response", "trusted_proxies",
     ]  # fmt: skip
     assert result.need_restart == ["carriers", "limits.backlog"]
-    assert (hub.idle_timeout, hub.response_timeout, hub.http_limits.body) == (7.0, 9.0, 10)
+    assert (hub.idle_timeout, hub.response_timeout) == (7.0, 9.0)
+    assert (hub.http_limits.body, hub.http_limits.head) == (10, 9 * 1024)
     assert hub.config.carriers == () and hub.limits.backlog == 4096 and hub.stats.reloads == 1
     assert [door._servers for door in bench.app.doors.ports.values()] == servers
     assert not agent.session.is_closed

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
-from tests.system.conftest import Plant
-from tests.system.harness import DEADLINE, settle_fds, until
-from tests.system.targets import Call
+from tests.system.conftest import Plant, address
+from tests.system.harness import DEADLINE, System, settle_fds, until
+from tests.system.targets import Call, Target
 from tests.system.visitors import Visitor, fetch
 
 KIB = 1024
@@ -42,6 +44,25 @@ async def test_as_many_fields_as_the_hub_takes_arrive(ws_plant: Plant) -> None:
         assert statuses[0] == 200
         assert statuses[-1] == 431
         assert set(statuses) == {200, 431}, statuses
+
+
+async def test_the_largest_heads_that_can_be_allowed_arrive(
+    system: System, sockets: list[socket.socket], tmp_path: Path
+) -> None:
+    """All three settings at their most, and all three used up in one request."""
+    settings = tmp_path / "hub.toml"
+    settings.write_text('[limits]\nhead = "128 KiB"\nline = "64 KiB"\nfields = 500\n')
+    system.start_hub("--config", str(settings))
+    system.start_agent("a", f"http://{address(sockets[0])}")
+    async with Target(sockets[0]) as target, asyncio.timeout(DEADLINE):
+        for more, status in ((0, 200), (2 * KIB, 431)):
+            async with Visitor(system.port) as visitor:
+                path = visitor.url("/hello?") + "x" * (63 * KIB)
+                bulk = [f"X-Bulk-{number}: {'b' * 100}" for number in range(490)]
+                used = sum(len(line) + 2 for line in bulk) + len(path)
+                last = f"X-Last: {'l' * (127 * KIB + more - used)}"
+                assert (await visitor.request("GET", path, b"", *bulk, last)).status == status
+        assert len(target.calls) == 1
 
 
 @pytest.mark.parametrize("where", ["path", "query", "escapes"])
