@@ -157,6 +157,8 @@ class Asking(asyncio.Protocol):
                 self._server.loop.call_soon(self._pass_on)
 
     def _pass_on(self) -> None:
+        """Write what has gathered. Also before the connection is another's: it would be short of it, and take as much of
+        the next request for this one's body."""
         wire, self._gathered = self._gathered, None
         connection = self.connection
         # A target that closes after an early answer reads no more; writing on would only break its answer.

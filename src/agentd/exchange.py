@@ -179,6 +179,8 @@ class Exchange(Asking):
 
     def _finish(self, connection: TargetConnection, response: ResponseHead, data: bytes = b"") -> None:
         """The response is complete and written, but for ``data``."""
+        if self._gathered:
+            self._pass_on()
         self.connection = None
         pool = self._pool
         assert pool is not None
@@ -198,6 +200,8 @@ class Exchange(Asking):
 
     def _switch(self, connection: TargetConnection, response: ResponseHead) -> None:
         """The 101 that was asked for: pass it on, and join the stream and the connection."""
+        if self._gathered:
+            self._pass_on()
         self.connection = None
         self._leave()
         self.stream.write(informational_head(response))

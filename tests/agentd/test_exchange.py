@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -445,6 +446,51 @@ async def test_c17_early_answer_of_a_target_that_resets_with_the_upload_unread(r
     for _ in range(20):
         reply = await rig.ask(post(b"Content-Length: 4000000\r\n", bytes(200_000)))
         assert (reply.status, reply.body, reply.complete) == (413, b"no", True)
+
+
+@pytest.mark.parametrize("short", [True, False], ids=["a head known before", "a new head"])
+async def test_c17_early_answer_in_the_turn_in_which_the_upload_ends(rig, short):
+    """What has gathered of the body must not be missing: the target would take the next request for it."""
+    bodies = []
+
+    async def receive(client):
+        while head := await client.head():
+            size = int(head.lower().partition(b"content-length: ")[2].split()[0])
+            bodies.append(await client.body(size))
+            await client.send(ok())
+
+    target = await rig.serve(receive)
+    if short:
+        assert (await rig.ask(post(b"Content-Length: 1\r\n", b"0"))).status == 200
+    seen = rig.send(post(b"Content-Length: 6\r\n", b"abc"))
+    await rig.settle(lambda: len(target.heads) == 1 + short and rig.server.open)
+    exchange = rig.exchange
+    exchange.data_received(b"def")
+    exchange.target_data(ok() if short else ok(b"early"))
+    assert (await rig.answer(seen)).status == 200
+    # The target's own answer comes behind: nobody asked for it, so this connection is not used again.
+    await rig.settle(lambda: len(bodies) == 1 + short and not rig.server.pools[0].open)
+    assert (await rig.ask(post(b"Content-Length: 3\r\n", b"ghi"))).status == 200
+    assert bodies == [*([b"0"] if short else []), b"abcdef", b"ghi"]
+
+
+async def test_c17_early_answer_of_a_target_that_reads_the_upload_behind_it(rig):
+    """The next request on its connection is read where it begins."""
+
+    async def answer(client):
+        while head := await client.head():
+            size = int(head.lower().partition(b"content-length: ")[2].split()[0])
+            await client.send(ok(head.split()[1]))
+            # Where the answer was there first, the connection is given up.
+            with contextlib.suppress(asyncio.IncompleteReadError):
+                await client.body(size)
+
+    target = await rig.serve(answer)
+    for number in range(50):
+        head = b"POST /u HTTP/1.1\r\nHost: v\r\nX-Proxy-Path: /%d\r\nContent-Length: 200000\r\n\r\n" % number
+        reply = await rig.ask(head + bytes(200_000))
+        assert (reply.status, reply.body) == (200, b"/%d" % number)
+    assert all(head.startswith(b"POST /") for head in target.heads)
 
 
 async def test_a_body_that_comes_in_many_frames_reaches_the_target_whole(rig):
