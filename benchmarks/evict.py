@@ -3,7 +3,9 @@
     python -m benchmarks.evict [--streams 200] [--rounds 10]
 
 A third of the answers trickle, a third never begin, and a third come as fast as they can. Printed are milliseconds from
-before the call to its answer, to the end of the last visitor's connection, and to that of the last at the target.
+before the call to its answer, to the moment at which the kernel has none of the hub's connections with visitors any more, to
+the end of the last of them as its visitor sees it, who reads what was delivered before, and to that of the last at the target.
+Who calls is a process of its own: this one, which is all visitors and the target, is too busy to be asked the time.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -106,6 +109,43 @@ def daemons(folder: Path, port: int, target: str) -> Iterator[None]:
             yield
 
 
+class Caller:
+    """A process that evicts and watches the hub's connections."""
+
+    def __init__(self, port: int, address: str, name: str) -> None:
+        call = [sys.executable, "-m", "benchmarks.evict", "--call", str(port), address, name]
+        self._process = subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    async def run(self) -> list[float]:
+        """Have it call; returns when it called, when it was answered, when the last connection was cut, and the streams."""
+        told, _ = await asyncio.to_thread(self._process.communicate, "go\n", timeout=DEADLINE)
+        return [float(word) for word in told.split()]
+
+
+def call(port: int, address: str, name: str) -> None:
+    """What that process does."""
+    with grpc.insecure_channel(address) as channel:
+        grpc.channel_ready_future(channel).result(DEADLINE)
+        sessions = SessionServiceStub(channel)
+        sys.stdin.readline()
+        began = time.perf_counter()
+        answering = sessions.EvictSession.future(pb.EvictSessionRequest(name=name))
+        answered: list[float] = []
+        answering.add_done_callback(lambda _: answered.append(time.perf_counter()))
+        local = f":{port:04X}"
+        # One is the agent's.
+        while sum(_established(line, local) for line in Path("/proc/net/tcp").read_text().splitlines()) > 1:
+            time.sleep(0.001)
+        cut = time.perf_counter()
+        streams = answering.result(DEADLINE).reset_streams
+        print(began, answered[0], cut, streams)
+
+
+def _established(line: str, local: str) -> bool:
+    words = line.split(None, 4)
+    return words[3] == "01" and words[1].endswith(local)
+
+
 async def _present(sessions: SessionServiceAsyncStub) -> str:
     """The session in service, once there is one."""
     wanted = pb.SessionFilter(states=[pb.Session.STATE_ACTIVE])
@@ -117,24 +157,22 @@ async def _present(sessions: SessionServiceAsyncStub) -> str:
 
 
 async def _round(
-    sessions: SessionServiceAsyncStub, port: int, target: Target, streams: int, kinds: Sequence[str]
-) -> tuple[float, float, float]:
+    folder: str, sessions: SessionServiceAsyncStub, port: int, target: Target, streams: int, kinds: Sequence[str]
+) -> list[float]:
     name = await _present(sessions)
     visitors = [Visitor(port, kinds[number % len(kinds)]) for number in range(streams)]
+    caller = Caller(port, f"unix:{folder}/a.sock", name)
     running = [asyncio.create_task(visitor.run()) for visitor in visitors]
     while len(target.open) < streams:
         await asyncio.sleep(0.05)
-    await asyncio.sleep(0.5)
-    began = time.perf_counter()
-    answer = await sessions.EvictSession(pb.EvictSessionRequest(name=name))
-    answered = time.perf_counter()
+    await asyncio.sleep(1.0)
+    began, answered, cut, reset = await caller.run()
     await asyncio.gather(*running)
     while target.open:
         await asyncio.sleep(0.01)
-    assert answer.reset_streams == streams, answer
-    ends = (answered, max(visitor.ended for visitor in visitors), target.last_end)
-    answered_ms, visitors_ms, target_ms = ((end - began) * 1000 for end in ends)
-    return answered_ms, visitors_ms, target_ms
+    assert reset == streams, reset
+    ends = (answered, cut, max(visitor.ended for visitor in visitors), target.last_end)
+    return [(end - began) * 1000 for end in ends]
 
 
 async def measure(streams: int, rounds: int, kinds: Sequence[str]) -> None:
@@ -145,11 +183,13 @@ async def measure(streams: int, rounds: int, kinds: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="ev") as name, daemons(Path(name), port, address):
         async with grpc.aio.insecure_channel(f"unix:{name}/a.sock") as channel, asyncio.timeout(rounds * DEADLINE):
             sessions: SessionServiceAsyncStub = SessionServiceStub(channel)
-            found = [await _round(sessions, port, target, streams, kinds) for _ in range(rounds)]
+            found = [await _round(name, sessions, port, target, streams, kinds) for _ in range(rounds)]
     server.close()
     print(f"{streams} open streams, {rounds} rounds, milliseconds from the call to:")
     for what, values in zip(
-        ("its answer", "the last visitor's end", "the last target's end"), zip(*found), strict=True
+        ("its answer", "the hub's last cut", "the last visitor's end", "the last target's end"),
+        zip(*found),
+        strict=True,
     ):
         print(f"  {what:<23} median {statistics.median(values):6.1f}   worst {max(values):6.1f}")
 
@@ -160,7 +200,12 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--kinds", type=lambda text: text.split(","), default=KINDS, help="some of " + ", ".join(KINDS))
+    parser.add_argument("--call", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.call:
+        port, address, name = given.call
+        call(int(port), address, name)
+        return
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(measure(given.streams, given.rounds, given.kinds))
 

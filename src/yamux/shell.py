@@ -24,6 +24,7 @@ from .events import (
     StreamOpened,
 )
 from .line import Line
+from .pace import TURN_BYTES, Pace
 from .stream import Stream
 from .streamstate import RESET
 from .transport import StreamTransport
@@ -62,6 +63,7 @@ class SessionShell(asyncio.Protocol):
         self.bytes_out = 0
         self._stream_factory = stream_factory
         self._on_close = on_close
+        self.pace = Pace(self.loop)
         self._write_paused = False
         self._ending = self._told = False
         self._finishing: list[StreamTransport] = []
@@ -154,6 +156,10 @@ class SessionShell(asyncio.Protocol):
         """Called by the carrier."""
         core = self.core
         handlers = self._handlers
+        pace = self.pace
+        pace.taken += len(data)
+        if pace.taken >= TURN_BYTES:
+            pace.rest(self.transport)
         for event in core.receive_data(data):
             if isinstance(event, DataReceived):
                 owner = event.stream.owner

@@ -581,3 +581,28 @@ async def test_c10_the_end_of_a_body_in_a_frame_of_its_own_loses_nothing(bench):
     assert (await visitor.head()).status == 200
     assert await visitor.rest() == b"x" * size
     assert len(agent.streams) == 1
+
+
+@pytest.mark.parametrize(("size", "turns"), [(100, 4), (64 * 1024, 1)])
+async def test_small_parts_of_a_body_wait_while_the_session_has_more(bench, size, turns):
+    """For turns that are counted: the session rests for all of this test."""
+    agent = await bench.agent(answer=None)
+    visitor = await bench.visitor()
+    await visitor.send(GET)
+    stream = await agent.stream()
+    (exchange,) = [front.exchange for front in bench.hub.connections if front.exchange is not None]
+    exchange.entry.session.pace.resting = True
+    exchange.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * size + 1))
+    written = exchange.size_out
+    exchange.data_received(bytes(size))
+    for turn in range(turns):
+        assert (turn, exchange.size_out) == (turn, written)
+        await asyncio.sleep(0)
+    assert exchange.size_out == written + size
+    exchange.data_received(bytes(size))
+    # The end waits for nobody.
+    exchange.data_received(b"x")
+    assert exchange.size_out == written + 2 * size + 1
+    reply = await visitor.reply()
+    assert (reply.status, reply.body) == (200, bytes(2 * size) + b"x")
+    stream.transport.close()
