@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 
-# A millisecond or two of work, and large enough that to stop and go on costs nothing beside it.
-TURN_BYTES = 1024 * 1024
+# A few milliseconds of work, and large enough that to stop and go on costs nothing beside it.
+TURN_BYTES = 2 * 1024 * 1024
 
 
 class Pace:

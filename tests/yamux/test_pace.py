@@ -50,7 +50,7 @@ async def test_a_carrier_that_closes_is_left_alone():
     assert (pace.resting, lower.told) == (False, ["pause"])
 
 
-async def test_a_session_rests_after_each_mebibyte():
+async def test_a_session_rests_each_time_that_much_has_come():
     """Nothing that has been read is held back by it."""
     lower = Carrying()
     seen: list[Recorder] = []
@@ -61,16 +61,17 @@ async def test_a_session_rests_after_each_mebibyte():
 
     session = Session(client=False, config=QUIET, stream_factory=accept)
     session.connection_made(lower)
-    for number in range(12):
+    each = TURN_BYTES // WINDOW
+    for number in range(3 * each):
         opened = 2 * number + 1
         session.data_received(syn(opened) + data(opened, bytes(WINDOW)))
-        if number % 4 == 3:
+        if number % each == each - 1:
             assert (session.pace.resting, lower.told) == (True, ["pause"])
             await asyncio.sleep(0)
             assert (session.pace.resting, lower.told) == (False, ["pause", "resume"])
             lower.told.clear()
         assert lower.told == []
-    assert [stream.size for stream in seen] == [WINDOW] * 12
+    assert [stream.size for stream in seen] == [WINDOW] * (3 * each)
     session.abort()
     session.connection_lost(None)
     await session.wait_closed()
