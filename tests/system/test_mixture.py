@@ -1,0 +1,191 @@
+"""All that targets and visitors do, well behaved or not, at once and at random: each answer is whole and its own, or visibly cut.
+
+What only happens when two things come in the same turn of a loop is not found by cases made one by one.
+MIXTURE_REQUESTS=20000 makes a soak of it, MIXTURE_SEED repeats one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+from collections import Counter
+from contextlib import suppress
+
+import pytest
+from tests.system.conftest import address
+from tests.system.harness import DEADLINE, System
+from tests.system.targets import Call, Target, body_of
+from tests.system.visitors import Cut, Response, Visitor
+
+REQUESTS = int(os.environ.get("MIXTURE_REQUESTS", "1000"))
+SEED = int(os.environ.get("MIXTURE_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
+VISITORS = 24
+SIZES = (0, 1, 13, 1000, 16_000, 66_000, 300_000)
+# How the target answers: as one should, before or halfway through the upload, in chunks, until it closes, or not to the end.
+MODES = ("plain", "plain", "early", "early", "half", "chunked", "hinted", "until_close", "cut", "reset", "silent")
+
+
+def content(number: int, size: int) -> bytes:
+    """The body that belongs to a request: no two are alike from the first byte on."""
+    tag = b"%08d" % number
+    return (tag + body_of(size))[:size]
+
+
+async def mix(call: Call) -> None:
+    """The target: does what the query says."""
+    number, size, mode = int(call.argument("n")), int(call.argument("size")), call.argument("mode")
+    up = int(call.argument("up"))
+    upload = call.pieces()
+    got = b""
+    if mode == "silent":
+        call.cut()
+        return
+    if mode == "half":
+        while len(got) < up // 2:
+            got += await anext(upload)
+    elif mode != "early":
+        # To the last byte, or what is left would make an RST of a FIN.
+        got = b"".join([piece async for piece in upload])
+    await answer(call, number, size, mode)
+    if not call.close:
+        got += b"".join([piece async for piece in upload])
+        assert got == content(number, up), f"request {number} has another's body"
+
+
+async def answer(call: Call, number: int, size: int, mode: str) -> None:
+    """The response of a request, in the mode's way."""
+    body, mine = content(number, size), f"X-Number: {number}"
+    if mode == "hinted":
+        await call.head("103 Early Hints", "Link: </s>")
+    if mode in ("cut", "reset"):
+        await call.head("200 OK", mine, f"Content-Length: {size + 10}")
+        await call.send(body)
+        call.cut(reset=mode == "reset")
+    elif mode == "until_close":
+        await call.head("200 OK", mine, "Connection: close")
+        await call.send(body)
+        call.cut()
+    elif mode == "chunked":
+        await call.head("200 OK", mine, "Transfer-Encoding: chunked")
+        for begin in range(0, size, 30_000):
+            await call.chunk(body[begin : begin + 30_000])
+        await call.chunk(b"")
+    else:
+        await call.answer("200 OK", body, mine)
+
+
+class Someone:
+    """A visitor who asks one thing after another.
+
+    Args:
+        port: the hub's.
+        dice: decides what.
+        seen: outcomes are counted here, by mode.
+    """
+
+    def __init__(self, port: int, dice: random.Random, seen: Counter[tuple[str, str]]) -> None:
+        self._port = port
+        self._dice = dice
+        self._seen = seen
+
+    async def run(self, numbers: range) -> None:
+        """Ask; on the same connection as long as it lasts."""
+        left = list(numbers)
+        while left:
+            async with Visitor(self._port) as visitor:
+                keeps = True
+                while left and keeps:
+                    if self._dice.random() < 0.1:
+                        keeps = await self._pipeline(visitor, [left.pop() for _ in range(min(4, len(left)))])
+                    else:
+                        keeps = await self._ask(visitor, left.pop())
+
+    async def _pipeline(self, visitor: Visitor, numbers: list[int]) -> bool:
+        """Several at once, with bodies that are there at once."""
+        asked = [(number, self._dice.choice(SIZES), self._dice.choice((0, 13, 16_000))) for number in numbers]
+        for number, size, up in asked:
+            target = visitor.url(f"/mix?n={number}&size={size}&up={up}&mode=plain")
+            visitor.write_head("PUT", target, f"Content-Length: {up}", body=content(number, up))
+        for number, size, _ in asked:
+            self._seen["plain", self._judge(await visitor.response(), number, size, "plain")] += 1
+        return True
+
+    async def _ask(self, visitor: Visitor, number: int) -> bool:
+        dice = self._dice
+        mode, size, up = dice.choice(MODES), dice.choice(SIZES), dice.choice(SIZES)
+        target = visitor.url(f"/mix?n={number}&size={size}&up={up}&mode={mode}")
+        sending = asyncio.ensure_future(self._send(visitor, target, number, up))
+        if dice.random() < 0.05:
+            await asyncio.sleep(dice.random() / 100)
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            visitor.leave(reset=dice.random() < 0.5)
+            self._seen[mode, "left"] += 1
+            return False
+        try:
+            response = await visitor.response()
+            outcome = self._judge(response, number, size, mode)
+        except Cut as cut:
+            assert mode in ("cut", "reset"), (number, mode, cut)
+            assert cut.response.headers["x-number"] == str(number)
+            assert content(number, size).startswith(cut.response.body[:size]), (number, "has another's answer")
+            response, outcome = cut.response, "cut"
+        self._seen[mode, outcome] += 1
+        sent = sending.done()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        return sent and outcome != "cut" and response.keeps
+
+    async def _send(self, visitor: Visitor, target: str, number: int, up: int) -> None:
+        """A request with its body in pieces of any size."""
+        dice, body = self._dice, content(number, up)
+        chunked = up > 0 and dice.random() < 0.3
+        first = dice.choice((0, 100, up))
+        method = dice.choice(("POST", "PUT")) if up else "GET"
+        framing = [] if not up else ["Transfer-Encoding: chunked"] if chunked else [f"Content-Length: {up}"]
+        with suppress(ConnectionError):
+            visitor.write_head(method, target, *framing, body=b"" if chunked else body[:first])
+            begin = 0 if chunked else first
+            while begin < up:
+                piece = (
+                    body[begin : begin + dice.choice((10, 4_000, 70_000))]
+                    if up < 1000
+                    else body[begin : begin + 50_000]
+                )
+                begin += len(piece)
+                await visitor.send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                if dice.random() < 0.3:
+                    await asyncio.sleep(0)
+            if chunked:
+                await visitor.send(b"0\r\n\r\n")
+
+    def _judge(self, response: Response, number: int, size: int, mode: str) -> str:
+        if response.status == 200:
+            assert mode not in ("cut", "reset", "silent"), (number, mode, "a cut answer looks whole")
+            assert response.headers["x-number"] == str(number), "another's answer"
+            assert response.body == content(number, size), (number, mode, "another's body")
+            return "whole"
+        assert response.status == 502, (number, mode, response)
+        assert mode in ("cut", "reset", "silent"), (number, mode, response.json)
+        return "502"
+
+
+@pytest.mark.parametrize("carrier", ["ws", "tcp"])
+async def test_every_answer_is_whole_and_its_own_or_visibly_cut(
+    system: System, sockets: list[socket.socket], carrier: str
+) -> None:
+    system.start_hub()
+    system.start_agent("a", f"http://{address(sockets[0])}", url=f"{carrier}://127.0.0.1:{system.port}")
+    seen: Counter[tuple[str, str]] = Counter()
+    print(f"MIXTURE_SEED={SEED}")
+    each = -(-REQUESTS // VISITORS)
+    async with Target(sockets[0]) as target, asyncio.timeout(DEADLINE + REQUESTS / 10):
+        target.on("/mix", mix)
+        async with asyncio.TaskGroup() as group:
+            for index in range(VISITORS):
+                someone = Someone(system.port, random.Random(SEED + index), seen)
+                group.create_task(someone.run(range(index * each, (index + 1) * each)))
+    assert seen.total() == each * VISITORS
+    assert {mode for mode, outcome in seen if outcome == "whole"} == set(MODES) - {"cut", "reset", "silent"}
