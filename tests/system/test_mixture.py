@@ -12,6 +12,7 @@ import random
 import socket
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from tests.system.conftest import address
@@ -172,11 +173,21 @@ class Someone:
         return "502"
 
 
-@pytest.mark.parametrize("carrier", ["ws", "tcp"])
+@pytest.mark.parametrize(
+    ("carrier", "limits"),
+    [
+        ("ws", ""),
+        # Requests and bytes are counted, and bytes waited for.
+        ("tcp", 'request_rate = 1e6\nvisitor_request_rate = 1e6\nbandwidth = "64MiB"\nvisitor_bandwidth = "64MiB"\n'),
+    ],
+    ids=["plain", "limited"],
+)
 async def test_every_answer_is_whole_and_its_own_or_visibly_cut(
-    system: System, sockets: list[socket.socket], carrier: str
+    system: System, sockets: list[socket.socket], tmp_path: Path, carrier: str, limits: str
 ) -> None:
-    system.start_hub()
+    settings = tmp_path / "hub.toml"
+    settings.write_text(f"[limits]\n{limits}")
+    system.start_hub("--config", str(settings))
     system.start_agent("a", f"http://{address(sockets[0])}", url=f"{carrier}://127.0.0.1:{system.port}")
     seen: Counter[tuple[str, str]] = Counter()
     print(f"MIXTURE_SEED={SEED}")
