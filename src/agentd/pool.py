@@ -61,10 +61,11 @@ class TargetConnection(asyncio.Protocol):
         reader: for its responses, one after the other.
         reused: it has carried an exchange before.
         paused: its user asked it to stop reading.
+        full: the target does not read fast enough what was written.
         expires: monotonic seconds from which on it is not used again, while idle.
     """
 
-    __slots__ = ("expires", "paused", "pool", "reader", "reused", "transport", "user")
+    __slots__ = ("expires", "full", "paused", "pool", "reader", "reused", "transport", "user")
 
     transport: asyncio.Transport
 
@@ -72,7 +73,7 @@ class TargetConnection(asyncio.Protocol):
         self.pool = pool
         self.reader = ResponseReader(pool.limits, pool.answers)
         self.user = user
-        self.reused = self.paused = False
+        self.reused = self.paused = self.full = False
         self.expires = 0.0
 
     def __repr__(self) -> str:
@@ -111,10 +112,12 @@ class TargetConnection(asyncio.Protocol):
             user.target_lost(exc)
 
     def pause_writing(self) -> None:
+        self.full = True
         if self.user is not None:
             self.user.target_full()
 
     def resume_writing(self) -> None:
+        self.full = False
         if self.user is not None:
             self.user.target_drained()
 
@@ -213,7 +216,7 @@ class TargetPool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            stale = self.now >= connection.expires or connection.transport.is_closing()
+            stale = self.now >= connection.expires or connection.transport.is_closing() or connection.full
             if stale or (sure and not connection.is_alive()):
                 self.discard(connection)
                 continue
@@ -288,6 +291,10 @@ class TargetPool:
             connection.resume_reading()
         if connection.transport.is_closing():
             self.forget(connection)
+            return
+        if connection.full:
+            # It answered without reading the upload, and may never read it. The next user would not be told that it is full.
+            self.discard(connection)
             return
         connection.reused = True
         self._offer(connection, self._idle_seconds if hint is None else self._hinted(hint[0]))

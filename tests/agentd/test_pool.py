@@ -250,6 +250,27 @@ async def test_marks_and_end_are_told(rig, pool):
     assert connection not in pool.open
 
 
+async def test_a_connection_that_takes_no_more_is_not_used_again(rig, pool):
+    """Its target has answered, but does not read the upload. Whoever came next would never be told to stop writing."""
+    _, connection = await taken(pool)
+    connection.transport.write(bytes(32 << 20))
+    await rig.settle(lambda: connection.full)
+    pool.release(connection)
+    assert pool.idle == 0 and connection not in pool.open and connection.transport.is_closing()
+    # The same when it becomes so behind the release.
+    _, connection = await taken(pool)
+    pool.release(connection)
+    connection.transport.write(bytes(32 << 20))
+    await rig.settle(lambda: connection.full)
+    assert pool.acquire(User()) is None
+    assert pool.idle == 0 and connection not in pool.open and connection.transport.is_closing()
+    _, connection = await taken(pool)
+    connection.pause_writing()
+    connection.resume_writing()
+    pool.release(connection)
+    assert pool.idle == 1
+
+
 async def test_close_cancels_dials(rig):
     import socket
 
