@@ -9,7 +9,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 from hubd.headers import Link, is_trusted
-from hubd.peers import address_of, cut, server_name
+from hubd.peers import address_of, server_name
+from tunnel.cutting import cut
 from tunnel.http1 import RequestReader
 
 if TYPE_CHECKING:

@@ -7,13 +7,9 @@ import contextlib
 import ipaddress
 import socket
 import ssl
-import struct
 
 _TCP_CLOSE = 7
-"""State of a socket after a reset, in the first byte of TCP_INFO (linux/tcp.h)."""
-
-_AT_ONCE = struct.pack("ii", 1, 0)
-"""SO_LINGER on, for no time at all: close() then sends a reset (socket(7))."""
+"""State of a socket that is over, in the first byte of TCP_INFO (linux/tcp.h)."""
 
 _PROBE_SECONDS = 10
 """Between questions to a visitor of which only a reset can still come; it costs one small packet each way."""
@@ -46,27 +42,19 @@ def certificate_of(transport: asyncio.BaseTransport) -> bytes | None:
 
 
 def is_dead(transport: asyncio.BaseTransport) -> bool:
-    """Whether the peer has reset the connection. Loops do not report it while reading is paused or after a FIN."""
+    """Whether the peer has reset the connection. Loops do not report it while reading is paused or after a FIN.
+
+    Takes the socket's error if there is one: to be asked by who aborts then.
+    """
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return False
     try:
         info: bytes = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        # Behind the FINs of both sides the state is the same, and bytes of the peer's may wait to be read.
+        return info[0] == _TCP_CLOSE and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
     except OSError:
         return True
-    return info[0] == _TCP_CLOSE
-
-
-def cut(transport: asyncio.Transport) -> None:
-    """End a visitor's connection by a reset: after a FIN, a body that ends with its connection would look whole.
-
-    Not for streams, whose socket is their carrier's.
-    """
-    sock = transport.get_extra_info("socket")
-    if sock is not None:
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
-    transport.abort()
 
 
 def probe(transport: asyncio.BaseTransport) -> None:

@@ -9,8 +9,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, cast
 
-from hubd.peers import address_of, cut, is_dead
-from tunnel.splice import Splice
+from hubd.peers import address_of, is_dead
+from tunnel.cutting import cut
+from tunnel.splice import Splice, SpliceSide
 from yamux import SessionClosed, StreamLimit, YamuxError
 
 if TYPE_CHECKING:
@@ -278,24 +279,12 @@ class TcpSplice(Splice):
         if now - self._moved_at >= limit or (not self.left.lost and is_dead(self.left.transport)):
             self.abort()
 
-    def abort(self) -> None:
-        """Cut both sides."""
-        if not self.left.lost:
-            cut(self.left.transport)
-        if not self.right.lost:
-            self.right.transport.abort()
-
-    def side_lost(self, side: object) -> None:
+    def side_lost(self, side: SpliceSide) -> None:
         """Called by a side whose connection is gone."""
         if side is self.left:
             self._hub.budget.visitors -= 1
             self._hub.on_budget()
-            super().side_lost(self.left)
-            return
-        if not self.right.eof and not self.left.lost:
-            cut(self.left.transport)
-            return
-        super().side_lost(self.right)
+        super().side_lost(side)
 
     def _leave(self, _: Splice) -> None:
         self._hub.tunnels.discard(self)

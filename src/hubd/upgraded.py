@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hubd.headers import switching_head
-from hubd.peers import cut, is_dead
+from hubd.peers import is_dead
 from tunnel.splice import Splice, SpliceSide
 
 if TYPE_CHECKING:
@@ -77,21 +77,11 @@ class Upgraded(Splice):
         if now - self._moved_at >= limit or (not self.visitor.lost and is_dead(self.visitor.transport)):
             self.abort()
 
-    def abort(self) -> None:
-        """Cut both sides."""
-        if not self.visitor.lost:
-            cut(self.visitor.transport)
-        if not self.agent.lost:
-            self.agent.transport.abort()
-
     def side_lost(self, side: SpliceSide) -> None:
         """Called by a side whose connection is gone."""
         if side is self.left:
             self._hub.budget.visitors -= 1
             self._hub.on_budget()
-        elif not side.eof and not self.left.lost:
-            cut(self.left.transport)
-            return
         super().side_lost(side)
 
     def _leave(self, _: Splice) -> None:

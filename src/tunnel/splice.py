@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
+from tunnel.cutting import cut
 from tunnel.unread import unread
 
 __all__ = ["Splice", "SpliceSide", "Waiting"]
@@ -142,7 +143,7 @@ class Splice:
         """Cut both sides now, queued bytes included."""
         for side in (self.left, self.right):
             if not side.lost:
-                side.transport.abort()
+                cut(side.transport)
 
     def side_lost(self, side: SpliceSide) -> None:
         """Called by a side whose connection is gone."""
@@ -155,9 +156,9 @@ class Splice:
             elif side.last_words:
                 # A stream writes them at the end of this turn; nothing more is taken from it.
                 other.transport.pause_reading()
-                asyncio.get_running_loop().call_soon(other.transport.abort)
+                asyncio.get_running_loop().call_soon(cut, other.transport)
             else:
-                other.transport.abort()
+                cut(other.transport)
         elif self._on_end is not None:
             on_end, self._on_end = self._on_end, None
             on_end(self)

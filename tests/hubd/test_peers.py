@@ -35,6 +35,23 @@ def test_c19_a_reset_is_seen_without_reading():
         assert is_dead(Fake(socket=accepted)), "a socket that is closed here"
 
 
+def test_the_ends_of_both_sides_are_no_reset():
+    """What the peer has sent may still wait to be read."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        accepted, _ = server.accept()
+        with accepted:
+            accepted.shutdown(socket.SHUT_WR)
+            client.sendall(b"last words")
+            assert client.recv(1) == b""
+            client.close()
+            while accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) != b"\x07":
+                pass
+            assert not is_dead(Fake(socket=accepted))
+            assert accepted.recv(100) == b"last words"
+            assert not is_dead(Fake(socket=accepted))
+
+
 def test_a_half_close_is_no_reset():
     left, right = socket.socketpair()
     with left, right:

@@ -200,3 +200,84 @@ async def test_every_answer_is_whole_and_its_own_or_visibly_cut(
                 group.create_task(someone.run(range(index * each, (index + 1) * each)))
     assert seen.total() == each * VISITORS
     assert {mode for mode, outcome in seen if outcome == "whole"} == set(MODES) - {"cut", "reset", "silent"}
+
+
+async def tunnel(call: Call) -> None:
+    """The target of an upgrade: says its part, hears the other's, and ends as the query says."""
+    number, size, end = int(call.argument("n")), int(call.argument("size")), call.argument("end")
+    body = content(number, size)
+    early, up = int(call.argument("early")), int(call.argument("up"))
+    call.close = True
+    await call.send(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + body[:early]
+    )
+    hearing = asyncio.ensure_future(call.reader.read(-1))
+    await call.send(body[early:])
+    if end == "reset":
+        hearing.cancel()
+        call.cut(reset=True)
+        return
+    call.writer.write_eof()
+    try:
+        heard = await hearing
+    except OSError:
+        assert end != "whole", f"tunnel {number} was cut"
+        return
+    assert content(number + 1, up).startswith(heard), f"tunnel {number} has another's bytes"
+    assert end == "whole", f"tunnel {number} was cut {len(heard)} bytes in and looks whole"
+    assert len(heard) == up, f"tunnel {number} ended {len(heard)} bytes in"
+
+
+async def through(port: int, dice: random.Random, number: int) -> str:
+    """One upgraded connection; returns how it ended."""
+    size, up = dice.choice(SIZES), dice.choice(SIZES)
+    end = dice.choice(("whole", "whole", "whole", "reset", "left"))
+    body = content(number + 1, up)
+    early = dice.choice((0, min(13, up), up))
+    async with Visitor(port) as visitor:
+        target = visitor.url(f"/up?n={number}&size={size}&up={up}&end={end}&early={dice.choice((0, 13))}")
+        upgrade = (
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version: 13",
+        )
+        visitor.write_head("GET", target, *upgrade, body=body[:early])
+        assert (await visitor.head()).status == 101
+        hearing = asyncio.ensure_future(visitor.reader.read(-1))
+        with suppress(*(() if end == "whole" else (OSError,))):
+            await visitor.send(body[early:])
+            if end == "left":
+                hearing.cancel()
+                visitor.leave()
+                return end
+            visitor.writer.write_eof()
+        try:
+            heard = await hearing
+        except OSError:
+            assert end == "reset", number
+            return end
+        assert content(number, size).startswith(heard), f"visitor {number} has another's bytes"
+        assert end == "whole", (number, end, "a cut tunnel looks whole")
+        assert len(heard) == size, (number, len(heard), size)
+        return end
+
+
+async def test_every_tunnel_is_whole_or_visibly_cut(system: System, sockets: list[socket.socket]) -> None:
+    system.start_hub()
+    system.start_agent("a", f"http://{address(sockets[0])}")
+    print(f"MIXTURE_SEED={SEED}")
+    ends: Counter[str] = Counter()
+    dice = random.Random(SEED)
+
+    async def several(numbers: range) -> None:
+        for number in numbers:
+            ends[await through(system.port, dice, number)] += 1
+
+    each = REQUESTS // 4 // VISITORS
+    async with Target(sockets[0]) as target, asyncio.timeout(DEADLINE + REQUESTS / 10):
+        target.on("/up", tunnel)
+        async with asyncio.TaskGroup() as group:
+            for index in range(VISITORS):
+                group.create_task(several(range(2 * index * each, 2 * (index + 1) * each, 2)))
+    assert ends.total() == each * VISITORS and len(ends) == 3
