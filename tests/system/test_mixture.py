@@ -10,15 +10,20 @@ import asyncio
 import os
 import random
 import socket
+import tempfile
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
+import grpc.aio
 import pytest
 from tests.system.conftest import address
-from tests.system.harness import DEADLINE, System
+from tests.system.harness import DEADLINE, System, free_port
 from tests.system.targets import Call, Target, body_of
 from tests.system.visitors import Cut, Response, Visitor
+
+from tunnelpb.hub.v1 import route_pb2 as pb
+from tunnelpb.hub.v1.route_pb2_grpc import RouteServiceStub
 
 REQUESTS = int(os.environ.get("MIXTURE_REQUESTS", "1000"))
 SEED = int(os.environ.get("MIXTURE_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
@@ -228,56 +233,65 @@ async def tunnel(call: Call) -> None:
     assert len(heard) == up, f"tunnel {number} ended {len(heard)} bytes in"
 
 
-async def through(port: int, dice: random.Random, number: int) -> str:
-    """One upgraded connection; returns how it ended."""
+async def through(visitor: Visitor, dice: random.Random, number: int, prefix: str) -> str:
+    """One tunnel, asked for by an upgrade; returns how it ended."""
     size, up = dice.choice(SIZES), dice.choice(SIZES)
     end = dice.choice(("whole", "whole", "whole", "reset", "left"))
     body = content(number + 1, up)
     early = dice.choice((0, min(13, up), up))
-    async with Visitor(port) as visitor:
-        target = visitor.url(f"/up?n={number}&size={size}&up={up}&end={end}&early={dice.choice((0, 13))}")
-        upgrade = (
-            "Connection: Upgrade",
-            "Upgrade: websocket",
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-            "Sec-WebSocket-Version: 13",
-        )
-        visitor.write_head("GET", target, *upgrade, body=body[:early])
-        assert (await visitor.head()).status == 101
-        hearing = asyncio.ensure_future(visitor.reader.read(-1))
-        with suppress(*(() if end == "whole" else (OSError,))):
-            await visitor.send(body[early:])
-            if end == "left":
-                hearing.cancel()
-                visitor.leave()
-                return end
-            visitor.writer.write_eof()
-        try:
-            heard = await hearing
-        except OSError:
-            assert end == "reset", number
+    target = f"{prefix}/up?n={number}&size={size}&up={up}&end={end}&early={dice.choice((0, 13))}"
+    upgrade = (
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+    )
+    visitor.write_head("GET", target, *upgrade, body=body[:early])
+    assert (await visitor.head()).status == 101
+    hearing = asyncio.ensure_future(visitor.reader.read(-1))
+    with suppress(*(() if end == "whole" else (OSError,))):
+        await visitor.send(body[early:])
+        if end == "left":
+            hearing.cancel()
+            visitor.leave()
             return end
-        assert content(number, size).startswith(heard), f"visitor {number} has another's bytes"
-        assert end == "whole", (number, end, "a cut tunnel looks whole")
-        assert len(heard) == size, (number, len(heard), size)
+        visitor.writer.write_eof()
+    try:
+        heard = await hearing
+    except OSError:
+        assert end == "reset", number
         return end
+    assert content(number, size).startswith(heard), f"visitor {number} has another's bytes"
+    assert end == "whole", (number, end, "a cut tunnel looks whole")
+    assert len(heard) == size, (number, len(heard), size)
+    return end
 
 
-async def test_every_tunnel_is_whole_or_visibly_cut(system: System, sockets: list[socket.socket]) -> None:
-    system.start_hub()
-    system.start_agent("a", f"http://{address(sockets[0])}")
-    print(f"MIXTURE_SEED={SEED}")
-    ends: Counter[str] = Counter()
-    dice = random.Random(SEED)
+@pytest.mark.parametrize("kind", ["upgrade", "port"])
+async def test_every_tunnel_is_whole_or_visibly_cut(system: System, sockets: list[socket.socket], kind: str) -> None:
+    """By an upgrade that the hub sees, and the same over a TCP route, where it is bytes to the hub."""
+    with tempfile.TemporaryDirectory(prefix="adm") as folder:
+        system.start_hub("--admin", f"unix:{folder}/a.sock")
+        scheme, port, prefix = "http", system.port, "/api/v1/proxy/a"
+        if kind == "port":
+            scheme, port, prefix = "tcp", free_port(), ""
+            async with grpc.aio.insecure_channel(f"unix:{folder}/a.sock") as channel:
+                route = pb.Route(tcp_port=port, agent="agents/a")
+                await RouteServiceStub(channel).CreateRoute(pb.CreateRouteRequest(route=route))
+        system.start_agent("a", f"{scheme}://{address(sockets[0])}")
+        print(f"MIXTURE_SEED={SEED}")
+        ends: Counter[str] = Counter()
+        dice = random.Random(SEED)
 
-    async def several(numbers: range) -> None:
-        for number in numbers:
-            ends[await through(system.port, dice, number)] += 1
+        async def several(numbers: range) -> None:
+            for number in numbers:
+                async with Visitor(port) as visitor:
+                    ends[await through(visitor, dice, number, prefix)] += 1
 
-    each = REQUESTS // 4 // VISITORS
-    async with Target(sockets[0]) as target, asyncio.timeout(DEADLINE + REQUESTS / 10):
-        target.on("/up", tunnel)
-        async with asyncio.TaskGroup() as group:
-            for index in range(VISITORS):
-                group.create_task(several(range(2 * index * each, 2 * (index + 1) * each, 2)))
-    assert ends.total() == each * VISITORS and len(ends) == 3
+        each = REQUESTS // 4 // VISITORS
+        async with Target(sockets[0]) as target, asyncio.timeout(DEADLINE + REQUESTS / 10):
+            target.on("/up", tunnel)
+            async with asyncio.TaskGroup() as group:
+                for index in range(VISITORS):
+                    group.create_task(several(range(2 * index * each, 2 * (index + 1) * each, 2)))
+        assert ends.total() == each * VISITORS and len(ends) == 3
