@@ -122,7 +122,9 @@ class Someone:
         dice = self._dice
         mode, size, up = dice.choice(MODES), dice.choice(SIZES), dice.choice(SIZES)
         target = visitor.url(f"/mix?n={number}&size={size}&up={up}&mode={mode}")
-        sending = asyncio.ensure_future(self._send(visitor, target, number, up))
+        # An old visitor, whose answers may end with the connection; or one that asks nothing more.
+        old, last = dice.random() < 0.1, dice.random() < 0.1
+        sending = asyncio.ensure_future(self._send(visitor, target, number, up, old=old, last=last))
         if dice.random() < 0.05:
             await asyncio.sleep(dice.random() / 100)
             sending.cancel()
@@ -142,17 +144,17 @@ class Someone:
         sent = sending.done()
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
-        return sent and outcome != "cut" and response.keeps
+        return sent and not last and outcome != "cut" and response.keeps
 
-    async def _send(self, visitor: Visitor, target: str, number: int, up: int) -> None:
+    async def _send(self, visitor: Visitor, target: str, number: int, up: int, *, old: bool, last: bool) -> None:
         """A request with its body in pieces of any size."""
         dice, body = self._dice, content(number, up)
-        chunked = up > 0 and dice.random() < 0.3
+        chunked = up > 0 and not old and dice.random() < 0.3
         first = dice.choice((0, 100, up))
         method = dice.choice(("POST", "PUT")) if up else "GET"
         framing = [] if not up else ["Transfer-Encoding: chunked"] if chunked else [f"Content-Length: {up}"]
         with suppress(ConnectionError):
-            visitor.write_head(method, target, *framing, body=b"" if chunked else body[:first])
+            visitor.write_head(method, target, *framing, minor=int(not old), body=b"" if chunked else body[:first])
             begin = 0 if chunked else first
             while begin < up:
                 piece = (
@@ -166,6 +168,8 @@ class Someone:
                     await asyncio.sleep(0)
             if chunked:
                 await visitor.send(b"0\r\n\r\n")
+            if last:
+                visitor.writer.write_eof()
 
     def _judge(self, response: Response, number: int, size: int, mode: str) -> str:
         if response.status == 200:
