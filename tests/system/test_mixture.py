@@ -23,7 +23,9 @@ from tests.system.targets import Call, Target, body_of
 from tests.system.visitors import Cut, Response, Visitor
 
 from tunnelpb.hub.v1 import route_pb2 as pb
+from tunnelpb.hub.v1 import session_pb2 as session_pb
 from tunnelpb.hub.v1.route_pb2_grpc import RouteServiceStub
+from tunnelpb.hub.v1.session_pb2_grpc import SessionServiceStub
 
 REQUESTS = int(os.environ.get("MIXTURE_REQUESTS", "1000"))
 SEED = int(os.environ.get("MIXTURE_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
@@ -89,12 +91,16 @@ class Someone:
         port: the hub's.
         dice: decides what.
         seen: outcomes are counted here, by mode.
+        evicted: sessions are, so that any answer may fail or be cut.
     """
 
-    def __init__(self, port: int, dice: random.Random, seen: Counter[tuple[str, str]]) -> None:
+    def __init__(
+        self, port: int, dice: random.Random, seen: Counter[tuple[str, str]], *, evicted: bool = False
+    ) -> None:
         self._port = port
         self._dice = dice
         self._seen = seen
+        self._evicted = evicted
 
     async def run(self, numbers: range) -> None:
         """Ask; on the same connection as long as it lasts."""
@@ -103,7 +109,7 @@ class Someone:
             async with Visitor(self._port) as visitor:
                 keeps = True
                 while left and keeps:
-                    if self._dice.random() < 0.1:
+                    if self._dice.random() < 0.1 and not self._evicted:
                         keeps = await self._pipeline(visitor, [left.pop() for _ in range(min(4, len(left)))])
                     else:
                         keeps = await self._ask(visitor, left.pop())
@@ -136,7 +142,7 @@ class Someone:
             response = await visitor.response()
             outcome = self._judge(response, number, size, mode)
         except Cut as cut:
-            assert mode in ("cut", "reset"), (number, mode, cut)
+            assert self._evicted or mode in ("cut", "reset"), (number, mode, cut)
             assert cut.response.headers["x-number"] == str(number)
             assert content(number, size).startswith(cut.response.body[:size]), (number, "has another's answer")
             response, outcome = cut.response, "cut"
@@ -177,8 +183,8 @@ class Someone:
             assert response.headers["x-number"] == str(number), "another's answer"
             assert response.body == content(number, size), (number, mode, "another's body")
             return "whole"
-        assert response.status == 502, (number, mode, response)
-        assert mode in ("cut", "reset", "silent"), (number, mode, response.json)
+        assert response.status == 502 or (self._evicted and response.status == 503), (number, mode, response)
+        assert self._evicted or mode in ("cut", "reset", "silent"), (number, mode, response.json)
         return "502"
 
 
@@ -209,6 +215,54 @@ async def test_every_answer_is_whole_and_its_own_or_visibly_cut(
                 group.create_task(someone.run(range(index * each, (index + 1) * each)))
     assert seen.total() == each * VISITORS
     assert {mode for mode, outcome in seen if outcome == "whole"} == set(MODES) - {"cut", "reset", "silent"}
+
+
+@pytest.mark.parametrize("how", ["drain", "evict"])
+async def test_sessions_that_go_take_nothing_along(system: System, sockets: list[socket.socket], how: str) -> None:
+    """All of that while one session after the other is drained, which nobody notices, or evicted; and no POST comes twice."""
+    seen: Counter[tuple[str, str]] = Counter()
+    print(f"MIXTURE_SEED={SEED}")
+    each = -(-REQUESTS // VISITORS)
+    with tempfile.TemporaryDirectory(prefix="adm") as folder:
+        system.start_hub("--admin", f"unix:{folder}/a.sock")
+        for _ in range(2):
+            system.start_agent("a", f"http://{address(sockets[0])}")
+        async with (
+            Target(sockets[0]) as target,
+            asyncio.timeout(DEADLINE + REQUESTS / 10),
+            grpc.aio.insecure_channel(f"unix:{folder}/a.sock") as channel,
+        ):
+            target.on("/mix", mix)
+            sessions = SessionServiceStub(channel)
+            names: list[str] = []
+            going = asyncio.ensure_future(_send_away(sessions, how, names))
+            async with asyncio.TaskGroup() as group:
+                for index in range(VISITORS):
+                    someone = Someone(system.port, random.Random(SEED + index), seen, evicted=how == "evict")
+                    group.create_task(someone.run(range(index * each, (index + 1) * each)))
+            going.cancel()
+            (gone,) = await asyncio.gather(going, return_exceptions=True)
+            assert isinstance(gone, asyncio.CancelledError), gone
+            posted = Counter(call.argument("n") for call in target.calls if call.method == "POST")
+    assert seen.total() == each * VISITORS and len(names) > 2
+    assert [number for number, times in posted.items() if times > 1] == []
+
+
+async def _send_away(sessions: SessionServiceStub, how: str, names: list[str]) -> None:
+    """Drain or evict the older of two sessions, again and again; their names are left in a list."""
+    wanted = session_pb.SessionFilter(states=[session_pb.Session.STATE_ACTIVE])
+    while True:
+        rows = (await sessions.ListSessions(session_pb.ListSessionsRequest(filter=wanted))).sessions
+        if len(rows) < 2:
+            await asyncio.sleep(0.02)
+            continue
+        name = min(rows, key=lambda row: (row.connect_time.seconds, row.connect_time.nanos)).name
+        if how == "drain":
+            await sessions.DrainSession(session_pb.DrainSessionRequest(name=name))
+        else:
+            await sessions.EvictSession(session_pb.EvictSessionRequest(name=name))
+        names.append(name)
+        await asyncio.sleep(0.2)
 
 
 async def tunnel(call: Call) -> None:
