@@ -75,6 +75,10 @@ class Service(AgentControlServiceServicer):
 class _Joint(asyncio.Protocol):
     def __init__(self, control: FakeControl) -> None:
         self._control = control
+        self._lost = False
+
+    def connection_lost(self, exc):
+        self._lost = True
 
     def connection_made(self, transport):
         self._control.streams += 1
@@ -88,6 +92,9 @@ class _Joint(asyncio.Protocol):
         """Lasts until both connections are gone: a loop must not end before them."""
         over = asyncio.Event()
         _, inner = await asyncio.get_running_loop().create_unix_connection(Waiting, self._control.path)
+        if self._lost:
+            inner.transport.abort()
+            return
         splice = inner.join(stream, on_end=lambda _: over.set())
         self._control.splices.add(splice)
         if self._control.closed:
