@@ -19,11 +19,10 @@ class Pace:
         resting: more may wait in the carrier, which is read in the next turn of the loop.
     """
 
-    __slots__ = ("_loop", "_transport", "resting", "taken")
+    __slots__ = ("_loop", "resting", "taken")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._transport: asyncio.Transport | None = None
         self.taken = 0
         self.resting = False
 
@@ -33,12 +32,10 @@ class Pace:
         if self.resting or transport is None or transport.is_closing():
             return
         self.resting = True
-        self._transport = transport
         transport.pause_reading()
-        self._loop.call_soon(self._go_on)
+        self._loop.call_soon(self._go_on, transport)
 
-    def _go_on(self) -> None:
+    def _go_on(self, transport: asyncio.Transport) -> None:
         self.resting = False
-        transport, self._transport = self._transport, None
-        if transport is not None and not transport.is_closing():
+        if not transport.is_closing():
             transport.resume_reading()

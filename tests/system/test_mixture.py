@@ -1,7 +1,7 @@
 """All that targets and visitors do, well behaved or not, at once and at random: each answer is whole and its own, or visibly cut.
 
 What only happens when two things come in the same turn of a loop is not found by cases made one by one.
-MIXTURE_REQUESTS=20000 makes a soak of it, MIXTURE_SEED repeats one.
+MIXTURE_REQUESTS=20000 makes a soak of it. MIXTURE_SEED repeats what is drawn, not what the machine makes of it.
 """
 
 from __future__ import annotations
