@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -34,22 +35,32 @@ _FAULT = re.compile(
     r"Traceback \(most recent|never retrieved|never awaited|was destroyed but it is pending|Unhandled|Fatal error"
 )
 _counter = itertools.count()
+_given: deque[int] = deque(maxlen=100)
 
 
 def free_port() -> int:
     """A loopback port nobody listens on, outside the range the kernel gives to outgoing connections.
 
-    It is taken a second later. Test processes that run beside each other must not be given the same one meanwhile.
+    It is taken a second later. Test processes that run beside each other must not be given the same one meanwhile, nor
+    one process twice the same.
     """
     first = 20_000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8 * 1_500
     while True:
         port = random.randrange(first, first + 1_500)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        _given.append(port)
         return port
+
+
+def _of(event: str, agent_id: str) -> str:
+    """A pattern for lines of one agent. The id ``ws`` is not to be seen in ``ws-raw``."""
+    return rf"{event}.*\bagent={re.escape(agent_id)}(?!\S)"
 
 
 def environment(folder: Path, extra: Sequence[Path] = ()) -> dict[str, str]:
@@ -272,18 +283,18 @@ class System:
             agent.wait_log("attached to")
             if "control=1" in agent.log:
                 # Its descriptors in the hub are part of what a test starts with.
-                self.hub.wait_log(rf"agent controlled.*\bagent={re.escape(agent_id)}\b")
+                self.hub.wait_log(_of("agent controlled", agent_id))
         return agent
 
     def attached(self, agent_id: str) -> int:
         """How many times an agent of this id has attached to the present hub."""
         if not hasattr(self, "hub"):
             return 0
-        return len(re.findall(rf"agent attached.*\bagent={re.escape(agent_id)}\b", self.hub.log))
+        return len(re.findall(_of("agent attached", agent_id), self.hub.log))
 
     def detached(self, agent_id: str) -> int:
         """How many sessions of this id the present hub has lost."""
-        return len(re.findall(rf"agent detached.*\bagent={re.escape(agent_id)}\b", self.hub.log))
+        return len(re.findall(_of("agent detached", agent_id), self.hub.log))
 
     def wait_attached(self, agent_id: str, count: int = 1, agent: Daemon | None = None) -> None:
         """Wait until the present hub has seen so many attaches of an id."""
