@@ -13,6 +13,7 @@ import shutil
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from benchmarks.procs import Child
 
@@ -103,8 +104,8 @@ class Responder(asyncio.Protocol):
     piece = bytes(256 * 1024)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclass of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
         self._buffer = b""
         self._left = 0
         self._paused = False
