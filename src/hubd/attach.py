@@ -169,12 +169,7 @@ class AttachDesk:
     def _start(self, front: Front, request: AttachRequest, accepted: Accepted, grant: Grant) -> None:
         hub = self._hub
         transport = front.transport
-        leftover = front.reader.take_rest()
-        front.hand_over()
-        front.resume_reading()
-        hub.budget.visitors -= 1
-        hub.budget.agents += 1
-        tune(transport)
+        leftover = self._take_over(front)
         churn = _Churn(hub.loop.time)
         session = Session(
             client=False,
@@ -193,6 +188,7 @@ class AttachDesk:
             ready=request.instance is not None,
             token_id=grant.token_id,
             joining=grant.joining,
+            certificate=request.certificate,
             id=hub.ids.next(),
             carrier=accepted.token.decode(),
             folds=request.folds,
@@ -216,6 +212,16 @@ class AttachDesk:
         task = hub.loop.create_task(self._prove(entry, in_service))
         self._deciding.add(task)
         task.add_done_callback(self._deciding.discard)
+
+    def _take_over(self, front: Front) -> bytes:
+        """Make an agent's connection out of a visitor's. Returns what has arrived on it already."""
+        leftover = front.reader.take_rest()
+        front.hand_over()
+        front.resume_reading()
+        self._hub.budget.visitors -= 1
+        self._hub.budget.agents += 1
+        tune(front.transport)
+        return leftover
 
     def _agent_stream(self, entry: AgentSession, churn: _Churn) -> asyncio.BaseProtocol:
         """A protocol for a stream the agent opens: its one control stream, or none."""

@@ -46,6 +46,8 @@ class Tls(Section):
     """Private key, if not in ``cert``."""
     client_ca: Path | None = None
     """Authorities of client certificates, which are then required."""
+    client_crl: Path | None = None
+    """Lists of the certificates that authorities of ``client_ca`` have revoked, PEM."""
     clients: Literal["required", "optional"] | None = None
     """Whether connections without a client certificate are refused; by default if there is ``client_ca`` and no other."""
 
@@ -150,6 +152,8 @@ class Visitors(Section):
     """For ``basic``: what ``hubd hash-password`` made of a password, by user."""
     client_ca: Path | None = None
     """Authorities of visitors' certificates, PEM. They count for no agent."""
+    client_crl: Path | None = None
+    """Lists of the certificates that authorities of ``client_ca`` have revoked, PEM."""
     forward_credentials: bool = False
     """Pass an Authorization that the hub asked for on to the target."""
 
@@ -207,6 +211,8 @@ class Admin(Section):
     """Needed on TCP."""
     client_ca: Path | None = None
     """Authorities of client certificates, which are then required on TCP."""
+    client_crl: Path | None = None
+    """Lists of the certificates that authorities of ``client_ca`` have revoked, PEM."""
     clients: dict[str, Literal["viewer", "operator", "admin"]] = Field(default_factory=dict)
     """Role by name in a client's certificate (subject alternative or common name)."""
 
@@ -328,6 +334,9 @@ class HubConfig(Section):
             raise ValueError("nothing to listen on: give listen, tls_listen or carriers")
         if self.visitors.client_ca is not None and self.tls is None:
             raise ValueError("visitors.client_ca needs a TLS listener: give --tls-listen, --tls-cert and --tls-key")
+        for name, section in (("tls", self.tls), ("visitors", self.visitors), ("admin", self.admin)):
+            if section is not None and section.client_crl is not None and section.client_ca is None:
+                raise ValueError(f"{name}.client_crl needs the authorities that sign it: give {name}.client_ca")
         if self.auth.agent_certificates and (self.tls is None or self.tls.client_ca is None):
             raise ValueError("auth.agent_certificates needs the authority that signs them: give tls.client_ca")
         return self

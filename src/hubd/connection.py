@@ -15,6 +15,7 @@ from tunnel.http1 import RequestReader
 
 if TYPE_CHECKING:
     from hubd.exchange import Exchange
+    from hubd.identity.visitors import Shown
     from hubd.state import Hub
 
 # Bytes waiting for a visitor before the agent's stream is paused, and before it goes on. uvloop's own low mark is 16
@@ -64,6 +65,7 @@ class Connection(asyncio.Protocol):
         "phase",
         "read_paused",
         "reader",
+        "shown",
         "sni",
         "transport",
         "unframed",
@@ -84,6 +86,7 @@ class Connection(asyncio.Protocol):
         self.write_paused = self.unframed = False
         self.agents_only = False
         self.sni: str | None = None
+        self.shown: Shown | None = None
         self._discarded = 0
 
     def __repr__(self) -> str:

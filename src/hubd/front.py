@@ -35,17 +35,15 @@ class Front(Connection):
 
     Attributes:
         request_id: of the request in progress, b"" if it has none.
-        certified: whether it showed a visitor's certificate; None before anybody asked.
         held: the request in progress waits for a decision.
     """
 
-    __slots__ = ("_pumping", "certified", "held", "request_id")
+    __slots__ = ("_pumping", "held", "request_id")
 
     def __init__(self, hub: Hub) -> None:
         super().__init__(hub)
         self.request_id = b""
         self._pumping = self.held = False
-        self.certified: bool | None = None
 
     # -- the transport's calls ----------------------------------------------------------------------------------------
 

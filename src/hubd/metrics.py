@@ -111,7 +111,11 @@ class HubCollector(Collector):
             "buffers_holding": (pressure.holding, "1 while nothing is read because buffers are nearly full."),
             "certificate_end_seconds": (
                 hub.expiry.ends,
-                "When the hub's certificate ends, as Unix time; 0 without TLS.",
+                "When the first of the hub's certificates ends, as Unix time; 0 without TLS.",
+            ),
+            "revocation_list_due_seconds": (
+                hub.expiry.due,
+                "When the first of the revocation lists was to be followed by a newer one, as Unix time; 0 without any.",
             ),
             "loop_lag_worst_seconds": (hub.pulse.take_worst(), "The latest the loop ran since the last scrape."),
         }

@@ -51,6 +51,7 @@ ATTACH_BUSY = Reason("attach_busy", 503, "too many agents are attaching at this 
 ATTACH_TIMEOUT = Reason("attach_timeout", 503, "the hub could not decide on this agent in time", 5)
 UNAUTHORIZED = Reason("unauthorized", 401, "the credentials are missing or not valid here")
 ATTACH_LIMITED = Reason("attach_limited", 429, "too many refused attempts from this address", 60)
+CERTIFICATE_REVOKED = Reason("certificate_revoked", 403, "this client certificate was revoked")
 ATTACH_INSECURE = Reason("attach_insecure", 403, "agents attach over TLS here: use wss:// or tls://")
 ATTACH_TAKEN = Reason(
     "agent_taken", 409, "an agent of this name has enrolled already; ask for a join token that names it"
@@ -80,7 +81,7 @@ TABLE = _table(
     BUFFERS_FULL, RATE_LIMITED, VISITOR_RATE_LIMITED, TOO_MANY_SESSIONS, AGENT_UNKNOWN, NOT_FOUND, AGENT_OFFLINE, AGENT_DRAINING, AGENT_BUSY, OVERLOADED, HUB_DRAINING, ATTACH_BUSY,
     ATTACH_TIMEOUT, UNAUTHORIZED, ATTACH_LIMITED, ATTACH_INSECURE, ATTACH_TAKEN, ATTACH_DENIED, AGENT_LOST, AGENT_RESET, BAD_RESPONSE, BAD_UPGRADE, TRUNCATED, RESPONSE_TIMEOUT,
     LOOP, HEADER_TIMEOUT, BODY_TIMEOUT, TRACE, MISDIRECTED, BAD_TARGET, BAD_PATH, VISITOR_LEFT,
-    VISITOR_STALLED, VISIT_UNAUTHORIZED, VISIT_FORBIDDEN, VISIT_LIMITED, VISIT_FAILED,
+    CERTIFICATE_REVOKED, VISITOR_STALLED, VISIT_UNAUTHORIZED, VISIT_FORBIDDEN, VISIT_LIMITED, VISIT_FAILED,
 )  # fmt: skip
 
 _MESSAGES = {

@@ -106,7 +106,8 @@ class Reloader:
         result = Reloaded([key for key in changed if is_live(key)], [key for key in changed if not is_live(key)])
         new = merged(old, loaded.value)
         context, print_ = self._check_certificate(new, result)
-        authorities = load_authorities(new)
+        # Lists of revoked certificates are long.
+        authorities = await asyncio.get_running_loop().run_in_executor(None, load_authorities, new)
         log = self._check_access_log(new)
         # Nothing below fails.
         self._loaded = loaded

@@ -44,6 +44,7 @@ class AgentSession:
         connected: when it attached, in seconds since the epoch.
         epoch: grows with every session of the agent.
         token_id: of the token it attached with, "" for none.
+        certificate: the client's, in DER, if it showed one.
         requests: exchanges begun on it.
         errors: of them, those that failed between visitor and target.
         controlled: it has an open control stream.
@@ -65,6 +66,7 @@ class AgentSession:
         "attached_at",
         "awaits",
         "carrier",
+        "certificate",
         "close_reason",
         "closing",
         "config_version",
@@ -105,6 +107,7 @@ class AgentSession:
         carrier: str = "",
         epoch: int = 0,
         token_id: str = "",
+        certificate: bytes | None = None,
         joining: bool = False,
         folds: bool = False,
     ) -> None:
@@ -114,6 +117,7 @@ class AgentSession:
         self._received = 0
         self.epoch = epoch
         self.token_id = token_id
+        self.certificate = certificate
         self.joining = joining
         self.agent_id = agent_id
         self.session = session

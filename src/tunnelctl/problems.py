@@ -110,6 +110,7 @@ _HINTS_BY_REASON = {
     "SESSION_NOT_FOUND": "tunnelctl sessions list shows the sessions there are",
     "AGENT_NOT_FOUND": "tunnelctl agents list shows the agents there are",
     "ROUTE_NOT_FOUND": "tunnelctl routes list shows the routes there are",
+    "CERTIFICATE_REVOKED": "give one that is not by --cert-file FILE or in the context (tunnelctl context set)",
     "TOKEN_NOT_FOUND": "tunnelctl tokens list shows the tokens there are",
 }
 

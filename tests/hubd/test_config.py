@@ -25,6 +25,12 @@ def test_defaults_are_loopback_and_closed():
         ({"tls_listen": "0.0.0.0:443", "dev": True, "tls": {"cert": "x"}}, "drop --dev"),
         ({"tls_listen": "0.0.0.0:443"}, "--tls-cert"),
         ({"auth": {"agent_certificates": True}}, "give tls.client_ca"),
+        (
+            {"tls_listen": "127.0.0.1:1", "tls": {"cert": "x", "client_crl": "y"}},
+            "tls.client_crl .* give tls.client_ca",
+        ),
+        ({"visitors": {"client_crl": "y"}}, "visitors.client_crl .* give visitors.client_ca"),
+        ({"admin": {"client_crl": "y"}}, "admin.client_crl .* give admin.client_ca"),
         ({"listen": ":80"}, "names no host"),
         ({"tls_listen": "127.0.0.1:1"}, "--tls-cert"),
         ({"tls": {"cert": "x"}}, "--tls-listen"),

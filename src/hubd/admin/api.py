@@ -63,6 +63,7 @@ class Api:
             app.config.admin,
             self._services(),
             authenticate=authenticate,
+            revoked=app.identity.is_revoked,
             endings=self.endings,
         )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hubd.admin.caller import LOCAL, AuthenticateAdmin, Caller
@@ -18,15 +19,21 @@ def local(context: Context) -> Caller:
     return LOCAL
 
 
-def remote(authenticate: AuthenticateAdmin, clients: Mapping[str, str]) -> Identify:
+def remote(
+    authenticate: AuthenticateAdmin, clients: Mapping[str, str], revoked: Callable[[bytes], bool] = lambda _: False
+) -> Identify:
     """Callers on TCP.
 
     Args:
         authenticate: knows bearer tokens.
         clients: role by name in a client's certificate.
+        revoked: whether a certificate, in DER, opens nothing any more, whatever else the caller shows.
     """
 
     def identify(context: Context) -> Caller | None:
+        for text in context.auth_context().get("x509_pem_cert", ()):
+            if revoked(ssl.PEM_cert_to_DER_cert(text.decode("ascii"))):
+                raise ApiError(Code.UNAUTHENTICATED, "CERTIFICATE_REVOKED", "this client certificate was revoked")
         secret = _bearer(context)
         if secret is not None:
             caller = authenticate(secret)

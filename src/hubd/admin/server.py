@@ -70,6 +70,7 @@ class AdminServer:
         settings: for TCP.
         services: name of each service and what adds it to a server.
         authenticate: knows bearer tokens on TCP.
+        revoked: whether a client certificate, in DER, opens nothing any more.
         endings: ends watches.
     """
 
@@ -81,6 +82,7 @@ class AdminServer:
         services: dict[str, Register],
         *,
         authenticate: AuthenticateAdmin,
+        revoked: Callable[[bytes], bool],
         endings: Endings,
     ) -> None:
         self._hub = hub
@@ -88,6 +90,7 @@ class AdminServer:
         self._settings = settings
         self._services = services
         self._authenticate = authenticate
+        self._revoked = revoked
         self.endings = endings
         self._servers: list[grpc.aio.Server] = []
         self._health = Health()
@@ -118,7 +121,7 @@ class AdminServer:
                 _bind_private(server, address.path)
             shown = str(address)
         else:
-            server = self._server(Gate(self._hub, remote(self._authenticate, self._settings.clients)))
+            server = self._server(Gate(self._hub, remote(self._authenticate, self._settings.clients, self._revoked)))
             host = address.tcp.host if address.tcp is not None else ""
             port = _bind_tls(server, address, self._credentials())
             shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -11,6 +11,7 @@ import typer
 
 from carrier_api import server_context
 from hubd.config import HubConfig
+from hubd.identity.revocations import Revocations
 from hubd.settings import file_of, read
 from tunnel.inspecting import setting_lines
 from tunnel.settings import EXIT_CONFIG, Fault, Loaded, SettingsError
@@ -21,7 +22,10 @@ app = typer.Typer(name="config", help="Check and show the settings, with no hub 
 _Config = Annotated[Path | None, typer.Option("-c", "--config", help="TOML file with settings (/etc/hubd/hubd.toml).")]
 
 # Settings that name files which must be there when the hub starts.
-_FILES = ("tls.cert", "tls.key", "tls.client_ca", "admin.tls.cert", "admin.tls.key", "admin.client_ca")
+_FILES = (
+    "tls.cert", "tls.key", "tls.client_ca", "tls.client_crl", "visitors.client_ca", "visitors.client_crl",
+    "admin.tls.cert", "admin.tls.key", "admin.client_ca", "admin.client_crl",
+)  # fmt: skip
 
 
 @app.command()
@@ -78,6 +82,12 @@ def unusable(loaded: Loaded[HubConfig]) -> Iterator[Fault]:
             server_context(files)
         except ValueError as error:
             yield Fault(loaded.origins[f"{key}.cert"], key, str(error))
+    for key, section in (("tls", value.tls), ("visitors", value.visitors), ("admin", value.admin)):
+        if section is not None and section.client_crl is not None and section.client_ca is not None:
+            try:
+                Revocations([(section.client_crl, section.client_ca)])
+            except ValueError as error:
+                yield Fault(loaded.origins[f"{key}.client_crl"], f"{key}.client_crl", str(error))
 
 
 def _load(config: Path | None) -> Loaded[HubConfig]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from hook_api import Attach
 from hubd.applicant import AttachDenied, AttachRequest, Grant
 from hubd.identity.failures import Failures
+from hubd.identity.revocations import Revocations
 from hubd.identity.visitors import denied
-from hubd.reasons import ATTACH_INSECURE, ATTACH_LIMITED, ATTACH_TAKEN, UNAUTHORIZED
+from hubd.reasons import ATTACH_INSECURE, ATTACH_LIMITED, ATTACH_TAKEN, CERTIFICATE_REVOKED, UNAUTHORIZED
 
 if TYPE_CHECKING:
     from hook_api import Hooks
@@ -33,6 +34,7 @@ class AgentGate:
 
     Attributes:
         authorities: of agents' certificates; None takes none.
+        revocations: certificates with which nobody is let in, whatever else they show.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class AgentGate:
         self._open = open_to_all
         self._plain = plain
         self.authorities: Authorities | None = None
+        self.revocations = Revocations()
 
     async def __call__(self, request: AttachRequest) -> Grant:
         """Say what an agent was let in by.
@@ -52,16 +55,21 @@ class AgentGate:
         random bits need no lock. What the limit slows down is guessing, and the log.
 
         Raises:
-            AttachDenied: 401 for every credential that is not good, 429 for too many of them, 403 for a plugin's no.
+            AttachDenied: 401 for every credential that is not good, 429 for too many of them, 403 for a certificate that
+                was revoked and for a plugin's no.
         """
         grant = self._prove(request)
         if self._hooks.agents:
             await self._ask(request, grant)
+            # Whatever it came with may have been revoked meanwhile.
+            grant = self._prove(request)
         return grant
 
     def _prove(self, request: AttachRequest) -> Grant:
         if not (request.private or self._plain):
             raise AttachDenied(ATTACH_INSECURE)
+        if self.revocations.hold(request.certificate):
+            raise AttachDenied(CERTIFICATE_REVOKED)
         grant = self._by_token(request)
         if grant is None and self.authorities is not None and request.certificate is not None:
             if request.agent_id in self.authorities.names(request.certificate):

@@ -14,6 +14,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import NameOID
 
+from hubd.identity.revocations import read_certificates
+
 _NO_NAMES: Final[frozenset[str]] = frozenset()
 
 
@@ -28,12 +30,7 @@ class Authorities:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._issuers = x509.load_pem_x509_certificates(path.read_bytes())
-        except OSError as exc:
-            raise ValueError(f"cannot use CA file {path}: {(exc.strerror or 'unreadable').lower()}") from exc
-        except ValueError as exc:
-            raise ValueError(f"cannot use CA file {path}: no certificate in PEM") from exc
+        self._issuers = read_certificates(path)
 
     def names(self, der: bytes | None) -> frozenset[str]:
         """The names in a certificate one of these authorities signed: DNS names, mail addresses, URIs and the common

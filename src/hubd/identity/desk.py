@@ -12,6 +12,7 @@ from hook_api import HooksError, load_hooks
 from hubd.identity.agents import AgentGate
 from hubd.identity.certificates import Authorities
 from hubd.identity.failures import Failures
+from hubd.identity.revocations import Revocations
 from hubd.identity.tokens import TokenBook
 from hubd.identity.visitors import VisitorGuard
 from hubd.listeners import ListenError
@@ -37,7 +38,9 @@ class Identity:
         agents: decides who attaches.
         visitors: decides who visits.
         hooks: plugins that have a say in both.
-        on_admin_ended: called when tokens of the management API have ended: what watches there has to prove itself anew.
+        revocations: client certificates of any kind that were revoked.
+        on_admin_ended: called when tokens of the management API have ended, or certificates may have been revoked: what
+            watches there has to prove itself anew.
 
     Raises:
         ListenError: a file of authorities or a plugin cannot be used.
@@ -64,28 +67,50 @@ class Identity:
 
     def configure(self, authorities: Trusted) -> None:
         """Take the hub's settings, and certificates of these authorities, from now on; read renewed files for the
-        carriers' listeners.
+        carriers' listeners. Sessions that came with a certificate that has been revoked are cut.
 
         Args:
             authorities: from `load_authorities`.
         """
         self.agents.authorities = authorities.agents
         self.visitors.authorities = authorities.visitors
+        self.revocations = self.agents.revocations = self.visitors.revocations = authorities.revocations
         self.visitors.configure()
         for fault in renew_server_contexts():
             logger.error("TLS: %s", fault)
-        tls = self._hub.config.tls
-        self._hub.expiry.watch(tls.cert if tls is not None else None)
+        config = self._hub.config
+        own = [section.cert for section in (config.tls, config.admin.tls) if section is not None]
+        self._hub.expiry.watch(own, self.revocations.due)
+        if authorities.revocations:
+            self._cut_revoked()
 
     def poll(self) -> None:
         """Once a second: see what expired and what other processes revoked."""
         self.tokens.poll()
         self._hub.expiry.poll()
 
+    def is_revoked(self, der: bytes) -> bool:
+        """Whether a client certificate, in DER, opens nothing any more."""
+        return self.revocations.hold(der)
+
     async def close(self) -> None:
         """Decide on nothing more, and write down what is not yet, before the store closes."""
         await self.visitors.close()
         self.tokens.flush()
+
+    def _cut_revoked(self) -> None:
+        """End what was let in before a certificate was revoked. Visitors are looked at again with their next request."""
+        self.on_admin_ended()
+        for entry in self._hub.pools.sessions():
+            if not self.revocations.hold(entry.certificate):
+                continue
+            logger.warning(
+                "certificate revoked: ending its session", extra={"agent": entry.agent_id, "peer": entry.peer}
+            )
+            if entry.joining:
+                entry.session.abort(SessionClosed("its certificate was revoked"))
+            else:
+                self._hub.leaving.evict(entry, "its certificate was revoked")
 
     def _ended(self, ended: set[str], revoked: bool) -> int:
         """Tokens can be used no more: end the sessions that came with them.
@@ -116,14 +141,15 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """Who signs certificates, of agents and of visitors; None if nobody does."""
+    """Who signs certificates, of agents and of visitors; None if nobody does. And what they took back."""
 
     agents: Authorities | None
     visitors: Authorities | None
+    revocations: Revocations
 
 
 def load_authorities(config: HubConfig) -> Trusted:
-    """Read the files of authorities that the settings name.
+    """Read the files of authorities and of what they revoked that the settings name. Blocking.
 
     Raises:
         ListenError: one cannot be used.
@@ -134,6 +160,11 @@ def load_authorities(config: HubConfig) -> Trusted:
         return Trusted(
             Authorities(agents) if agents is not None else None,
             Authorities(visitors) if visitors is not None else None,
+            Revocations(
+                (section.client_crl, section.client_ca)
+                for section in (config.tls, config.visitors, config.admin)
+                if section is not None and section.client_crl is not None and section.client_ca is not None
+            ),
         )
     except ValueError as exc:
         raise ListenError(f"TLS: {exc}") from exc

@@ -1,10 +1,11 @@
-"""When the hub's own certificate ends, told before it hurts: every visitor and agent is turned away from that moment on."""
+"""When the hub's own certificates end, told before it hurts: every visitor and agent is turned away from that moment on.
+And when lists of revoked certificates are old."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -19,45 +20,69 @@ AGAIN: Final = 86400.0
 
 
 class Expiry:
-    """Watches the end of one certificate.
+    """Watches the ends of certificates, and of revocation lists.
 
     Args:
         clock: seconds since the epoch.
 
     Attributes:
-        ends: seconds since the epoch; 0 while there is no certificate.
+        ends: when the first of the certificates ends, in seconds since the epoch; 0 while there is none.
+        due: when the first of the lists was to be followed by a newer one; 0 while there is none.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._path: Path | None = None
+        self._certificates: dict[Path, float] = {}
+        self._lists: dict[Path, float] = {}
         self._next = 0.0
-        self.ends = 0.0
+        self.ends = self.due = 0.0
 
-    def watch(self, path: Path | None) -> None:
-        """Read the certificate that is presented from now on, and tell if it ends soon.
+    def watch(self, paths: Iterable[Path], lists: Mapping[Path, float] | None = None) -> None:
+        """Read the certificates that are presented from now on, and tell of what ends soon or is old.
 
         A file that cannot be read is told by whoever presents it; the end is that of the certificate before it then.
+
+        Args:
+            paths: of certificates, PEM.
+            lists: revocation lists that count from now on, each with when it is to be followed by a newer one.
         """
-        if path is None:
-            self.ends = 0.0
-        else:
+        before, self._certificates = self._certificates, {}
+        for path in paths:
             try:
-                self.ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc.timestamp()
+                end = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc.timestamp()
             except (OSError, ValueError):
-                return
-        self._path = path
+                end = before.get(path, 0.0)
+            if end:
+                self._certificates[path] = end
+        self.ends = min(self._certificates.values(), default=0.0)
+        self._lists = dict(lists or {})
+        self.due = min(self._lists.values(), default=0.0)
         self._next = 0.0
         self.poll()
 
     def poll(self) -> None:
-        """Tell of an end that is near, once a day. Call it about once a second."""
+        """Tell of ends that are near and lists that are old, once a day. Call it about once a second."""
         now = self._clock()
-        if now < self._next or not self.ends or now < self.ends - WARNING:
+        if now < self._next:
+            return
+        near = [path for path, end in self._certificates.items() if now >= end - WARNING]
+        old = [path for path, due in self._lists.items() if now >= due]
+        if not near and not old:
             return
         self._next = now + AGAIN
-        when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.ends))
-        logger.warning(
-            "TLS: the certificate %s %s on %s: renew it (hubd renew does so for one of hubd init's), then send SIGHUP",
-            self._path, "ends" if now < self.ends else "has ended", when,
-        )  # fmt: skip
+        for path in near:
+            end = self._certificates[path]
+            logger.warning(
+                "TLS: the certificate %s %s on %s: renew it (hubd renew does so for one of hubd init's), then send SIGHUP",
+                path, "ends" if now < end else "has ended", _day(end),
+            )  # fmt: skip
+        for path in old:
+            logger.warning(
+                "TLS: the revocation list %s was to be followed by a newer one on %s, and counts still: put the newer one in "
+                "its place, then send SIGHUP",
+                path, _day(self._lists[path]),
+            )  # fmt: skip
+
+
+def _day(moment: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment))

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import binascii
 import dataclasses
+import enum
 import json
 import logging
 from collections.abc import Awaitable, Coroutine
@@ -19,8 +20,10 @@ from hook_api import Visit
 from hubd.headers import is_trusted, visitor_address
 from hubd.identity.access import Access, AccessError, read_access
 from hubd.identity.passwords import Passwords
+from hubd.identity.revocations import Revocations
 from hubd.peers import certificate_of
 from hubd.reasons import (
+    CERTIFICATE_REVOKED,
     OVERLOADED,
     VISIT_FAILED,
     VISIT_FORBIDDEN,
@@ -55,6 +58,14 @@ _ASK: Final = {
 }
 
 
+class Shown(enum.Enum):
+    """What a visitor's certificate is worth."""
+
+    NOTHING = enum.auto()
+    TRUSTED = enum.auto()
+    REVOKED = enum.auto()
+
+
 class VisitorGuard:
     """The rules of all agents.
 
@@ -64,6 +75,10 @@ class VisitorGuard:
         book: tokens of visitors.
         failures: of passwords and tokens, by source.
         hooks: plugins.
+
+    Attributes:
+        authorities: of visitors' certificates; None takes none.
+        revocations: certificates with which nobody is let in, whatever else they show.
     """
 
     def __init__(self, hub: Hub, database: Database, book: TokenBook, failures: Failures, hooks: Hooks) -> None:
@@ -79,6 +94,7 @@ class VisitorGuard:
         self._hashing = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self.authorities: Authorities | None = None
+        self.revocations = Revocations()
 
     # -- the rules ----------------------------------------------------------------------------------------------------
 
@@ -116,10 +132,11 @@ class VisitorGuard:
     def _settle(self) -> None:
         hub = self._hub
         free = self._default.open and all(rule.open for rule in self._rules.values()) and not self._hooks.visitors
-        hub.guard = None if free else self
+        hub.guard = None if free and not self.revocations else self
         for connection in hub.connections:
             # What became of the last head was decided by the old rules.
             connection.reader.forget()
+            connection.shown = None
 
     # -- for each request ---------------------------------------------------------------------------------------------
 
@@ -158,13 +175,15 @@ class VisitorGuard:
         self, front: Front, head: RequestHead, route: Route, rule: Access
     ) -> Reason | Coroutine[Any, Any, Reason | None] | None:
         """None lets it pass; a coroutine has yet to find out."""
+        if self.revocations and self._shown(front) is Shown.REVOKED:
+            return CERTIFICATE_REVOKED
         address = visitor_address(front.link, head.special, self._hub.config.trusted_proxies)
         if rule.networks and not is_trusted(address, rule.networks):
             return VISIT_FORBIDDEN
         if rule.mode == "open":
             return self._ask(front, head, route, address, "") if self._hooks.visitors else None
         if rule.mode == "certificate":
-            if not self._certified(front):
+            if self._shown(front) is not Shown.TRUSTED:
                 return VISIT_FORBIDDEN
             return self._ask(front, head, route, address, "cert")
         passed = route.passed
@@ -270,11 +289,17 @@ class VisitorGuard:
             route.withhold = not self._forward
         return route.credential
 
-    def _certified(self, front: Front) -> bool:
-        if front.certified is None:
-            authorities = self.authorities
-            front.certified = authorities is not None and authorities.signed(certificate_of(front.transport))
-        return front.certified
+    def _shown(self, front: Front) -> Shown:
+        """What the connection's certificate is worth: found out once, and again after the settings were read again."""
+        if front.shown is None:
+            certificate, authorities = certificate_of(front.transport), self.authorities
+            if self.revocations.hold(certificate):
+                front.shown = Shown.REVOKED
+            elif authorities is not None and authorities.signed(certificate):
+                front.shown = Shown.TRUSTED
+            else:
+                front.shown = Shown.NOTHING
+        return front.shown
 
     async def close(self) -> None:
         """Decide on nothing more."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
+
 import grpc
 import pytest
+import trustme
 
 from hubd.admin.api import Api
 from hubd.admin.caller import LOCAL, Caller, current, enter
@@ -45,6 +48,16 @@ def test_a_token_beats_a_certificate():
     with pytest.raises(ApiError, match="opens nothing"):
         remote({}.get, {})(FakeContext((("authorization", b"Bearer v"),)))
     assert local(FakeContext()) is LOCAL
+
+
+def test_a_revoked_certificate_opens_nothing_even_with_a_token(tmp_path):
+    ca = trustme.CA()
+    text = ca.issue_cert("root").cert_chain_pems[0].bytes()
+    seen = []
+    identify = remote({"v": Caller("tokens/v", Role.VIEWER)}.get, {"root": "admin"}, lambda der: not seen.append(der))
+    with pytest.raises(ApiError, match="this client certificate was revoked"):
+        identify(FakeContext((("authorization", "bearer v"),), x509_common_name=[b"root"], x509_pem_cert=[text]))
+    assert seen == [ssl.PEM_cert_to_DER_cert(text.decode())]
 
 
 async def test_f9_a_method_that_is_not_in_the_table_is_refused_to_everybody(bench):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from tests.hubd.identity.revoking import revocation_list
 from typer.testing import CliRunner, Result
 
 from hubd.cli import app
@@ -65,6 +66,25 @@ def test_certificates_are_tried(file: Path) -> None:
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"{file}:5: admin.tls: others may read the private key {key}")
     key.chmod(0o600)
+    assert run("check", "-c", file).exit_code == 0
+
+
+def test_revocation_lists_are_tried(file: Path) -> None:
+    ca, other = trustme.CA(), trustme.CA()
+    cert, signers, revoked = (file.with_name(name) for name in ("a.pem", "ca.pem", "ca.crl"))
+    ca.issue_cert("hub.example.com").private_key_and_cert_chain_pem.write_to_path(str(cert))
+    ca.cert_pem.write_to_path(str(signers))
+    cert.chmod(0o600)
+    file.write_text(f'[admin]\nclient_ca = "{signers}"\nclient_crl = "{revoked}"\ntls = {{ cert = "{cert}" }}\n')
+    done = run("check", "-c", file)
+    assert done.stderr == f"{file}:3: admin.client_crl: cannot read {revoked}: No such file or directory\n"
+    revoked.write_bytes(revocation_list(other, [1]))
+    done = run("check", "-c", file)
+    assert done.exit_code == 78
+    assert done.stderr.startswith(
+        f"{file}:3: admin.client_crl: cannot use revocation list {revoked}: no authority in {signers} signed the one of"
+    )
+    revoked.write_bytes(revocation_list(ca, [1]))
     assert run("check", "-c", file).exit_code == 0
 
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 import trustme
+from tests.hubd.identity.revoking import revocation_list, serial_of
+
+from hook_api import Hooks, hookimpl
 
 
 class Authority:
@@ -32,6 +35,12 @@ class Authority:
         path.chmod(0o600)
         return path
 
+    def revoke(self, *certificates: Path) -> Path:
+        """The file of the authority's list, with these certificates on it."""
+        path = self.folder / "revoked.crl"
+        path.write_bytes(revocation_list(self.ca, map(serial_of, certificates)))
+        return path
+
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Callable[[str], Authority]:
@@ -43,3 +52,15 @@ def authority(tmp_path: Path) -> Callable[[str], Authority]:
 def closed(tmp_path: Path) -> dict[str, Any]:
     """Settings of a hub that wants tokens."""
     return {"dev": False, "store": {"path": tmp_path / "hub.db"}}
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Install a plugin for the hub that starts next."""
+
+    def install(**hooks: Any) -> None:
+        made = Hooks()
+        made.add("test", type("Plugin", (), {name: staticmethod(hookimpl(hook)) for name, hook in hooks.items()}))
+        monkeypatch.setattr("hubd.identity.desk.load_hooks", lambda disable: made)
+
+    return install

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hubd.identity import texts
+from hubd.identity.revocations import Revocations
 from tunnel.attach import AttachRefused
 
 ASK = b"GET /api/v1/hubs/%b HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: yamux\r\n%b\r\n"
@@ -215,7 +216,9 @@ async def test_a_join_token_for_anybody_takes_nobodys_id(start, closed) -> None:
     await bench.agent(token=tokens.create("join", agent="demo")[1].reveal())
 
 
-async def attach_with(port: int, agent_id: str, authority: Path, certificate: Path | None) -> bytes:
+async def attach_with(
+    port: int, agent_id: str, authority: Path, certificate: Path | None, token: str | None = None
+) -> bytes:
     """The status line of an attach over TLS."""
     import asyncio
 
@@ -224,7 +227,7 @@ async def attach_with(port: int, agent_id: str, authority: Path, certificate: Pa
         context.load_cert_chain(certificate)
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
     try:
-        writer.write(ask(agent_id))
+        writer.write(ask(agent_id, *([bearer(token)] if token is not None else [])))
         return await reader.readline()
     finally:
         writer.transport.abort()
@@ -256,4 +259,43 @@ async def test_f6_bad_client_certificates_are_refused(start, closed, authority) 
             line = b""
         assert line == b""
     assert b" 401 " in await attach_with(bench.port, "agent-1", ours.file, ours.issue("wrong-name"))
+    assert not bench.hub.pools.sessions()
+
+
+async def test_a_revoked_certificate_opens_nothing_whatever_comes_with_it(start, closed, authority) -> None:
+    ours = authority("ours")
+    tls = {"cert": ours.issue("127.0.0.1"), "client_ca": ours.file, "clients": "optional"}
+    bad, good = ours.issue("agent-1"), ours.issue("agent-1")
+    bench = await start(
+        **closed, listen=None, tls_listen="127.0.0.1:0", tls=tls | {"client_crl": ours.revoke(bad)},
+        auth={"agent_certificates": True},
+    )  # fmt: skip
+    assert b" 403 " in await attach_with(bench.port, "agent-1", ours.file, bad)
+    assert b" 101 " in await attach_with(bench.port, "agent-1", ours.file, good)
+    _, secret = bench.app.identity.tokens.create("agent", agent="agent-1")
+    assert b" 403 " in await attach_with(bench.port, "agent-1", ours.file, bad, token=secret.reveal())
+    assert b" 101 " in await attach_with(bench.port, "agent-1", ours.file, None, token=secret.reveal())
+    assert bench.hub.stats.agents_refused["certificate_revoked"] == 2
+    await bench.wait(lambda: not bench.hub.pools.sessions())
+
+
+async def test_a_certificate_revoked_while_a_plugin_thinks_lets_nobody_in(start, closed, authority, plugin) -> None:
+    import asyncio
+
+    thinking, gate = asyncio.Event(), asyncio.Event()
+
+    async def authorize_agent(attach):
+        thinking.set()
+        await gate.wait()
+
+    plugin(authorize_agent=authorize_agent)
+    ours = authority("ours")
+    tls = {"cert": ours.issue("127.0.0.1"), "client_ca": ours.file}
+    bench = await start(**closed, listen=None, tls_listen="127.0.0.1:0", tls=tls, auth={"agent_certificates": True})
+    bad = ours.issue("agent-1")
+    attach = asyncio.create_task(attach_with(bench.port, "agent-1", ours.file, bad))
+    await thinking.wait()
+    bench.app.identity.agents.revocations = Revocations([(ours.revoke(bad), ours.file)])
+    gate.set()
+    assert b" 403 " in await attach
     assert not bench.hub.pools.sessions()

@@ -26,7 +26,7 @@ def test_it_is_told_a_month_before_and_once_a_day(path: Path, caplog: pytest.Log
     now = BEGIN.timestamp()
     expiry = Expiry(lambda: now)
     expiry.poll()
-    expiry.watch(path)
+    expiry.watch([path])
     now = END.timestamp() - WARNING - 1
     expiry.poll()
     assert not caplog.records and expiry.ends == END.timestamp()
@@ -43,15 +43,46 @@ def test_a_renewed_certificate_is_not_complained_of(path: Path, caplog: pytest.L
     now = END.timestamp() - 5
     expiry = Expiry(lambda: now)
     with caplog.at_level(logging.WARNING, "hubd.identity"):
-        expiry.watch(path)
+        expiry.watch([path])
         path.write_text("half a cert")
-        expiry.watch(path)
+        expiry.watch([path])
         assert expiry.ends == END.timestamp()
         later = BEGIN + dt.timedelta(DAYS - 1)
         path.write_bytes(issue(make_authority("a", later), ["hub.example"], later).certificate)
-        expiry.watch(path)
+        expiry.watch([path])
         expiry.poll()
-    assert len(caplog.records) == 1
+    # Each time the settings are read, until it is renewed.
+    assert len(caplog.records) == 2
     assert expiry.ends == (later + dt.timedelta(DAYS)).timestamp()
-    expiry.watch(None)
+    expiry.watch([])
     assert expiry.ends == 0
+
+
+def test_each_of_several_is_told(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    now = END.timestamp() - 5
+    other = path.with_name("api.pem")
+    other.write_bytes(path.read_bytes())
+    expiry = Expiry(lambda: now)
+    with caplog.at_level(logging.WARNING, "hubd.identity"):
+        expiry.watch([path, other])
+    assert [str(each) in caplog.text for each in (path, other)] == [True, True]
+    assert len(caplog.records) == 2
+
+
+def test_an_old_list_is_told_once_a_day_and_not_before(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    now = due = BEGIN.timestamp()
+    now -= 1
+    expiry = Expiry(lambda: now)
+    with caplog.at_level(logging.WARNING, "hubd.identity"):
+        expiry.watch([], {tmp_path / "a.crl": due, tmp_path / "b.crl": due + 5 * AGAIN})
+        assert expiry.due == due and not caplog.records
+        for now in (due, due + AGAIN - 1, due + AGAIN):
+            expiry.poll()
+    assert len(caplog.records) == 2
+    assert (
+        caplog.records[0]
+        .getMessage()
+        .startswith(
+            f"TLS: the revocation list {tmp_path}/a.crl was to be followed by a newer one on 2026-01-01 00:00 UTC, and counts still"
+        )
+    )

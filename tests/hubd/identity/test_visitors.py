@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hook_api import Deny, Hooks, hookimpl
+from hook_api import Deny
 from hubd.identity.access import to_store
 
 PATH = "/api/v1/proxy/demo/hello"
@@ -30,18 +30,6 @@ def put(bench, agent_id: str, **rule) -> None:
         (agent_id, json.dumps(to_store(**given))),
     )
     bench.app.identity.visitors.changed(agent_id)
-
-
-@pytest.fixture
-def plugin(monkeypatch):
-    """Install a plugin for the hub that starts next."""
-
-    def install(**hooks) -> None:
-        made = Hooks()
-        made.add("test", type("Plugin", (), {name: staticmethod(hookimpl(hook)) for name, hook in hooks.items()}))
-        monkeypatch.setattr("hubd.identity.desk.load_hooks", lambda disable: made)
-
-    return install
 
 
 async def test_by_default_nothing_is_asked_and_nothing_stands_in_the_way(bench) -> None:
