@@ -28,9 +28,11 @@ MAX_PATH = 1024
 OUTCOMES = 1024
 # Milliseconds remembered: those in which the requests now in progress began.
 MOMENTS = 4096
+# Sizes and durations remembered: to make their digits takes longer than all else of a line.
+FIGURES = 4096
 
-Entry = tuple[float, float, bytes, str, bytes, bytes, str, int, int, str]
-"""start and end (monotonic), request id, peer, method, path without query, agent, status, bytes, reason."""
+Entry = tuple[float, float, bytes, bytes, int, str]
+"""start and end (monotonic), request id, outcome as described, bytes, reason."""
 Outcome = tuple[str, bytes, bytes, str, int]
 """peer, method, path without query, agent, status."""
 
@@ -60,6 +62,8 @@ class AccessLog:
         self._full = min(BATCH, ring)
         self._outcomes: dict[Outcome, bytes] = {}
         self._moments: dict[int, bytes] = {}
+        self._sizes: dict[int, bytes] = {}
+        self._spans: dict[int, bytes] = {}
         self._offset = time.time() - time.monotonic()
         self._told = 0
         self._ending = False
@@ -67,6 +71,19 @@ class AccessLog:
         self._flushing = asyncio.Lock()
         self.dropped = 0
         self.written = 0
+
+    def describe(self, peer: str, method: bytes, path: bytes, agent: str, status: int) -> bytes:
+        """The middle of a line, JSON of ASCII only: for `add`, and to be kept by who will need it again.
+
+        Args:
+            peer: the visitor's address.
+            method: of the request.
+            path: without the query, one character for each byte; what is beyond `MAX_PATH` is left out.
+            agent: id, "" for none.
+            status: of the response.
+        """
+        outcome = (peer, method, path, agent, status)
+        return self._outcomes.get(outcome) or self._tell(outcome)
 
     def add(self, entry: Entry) -> None:
         """Leave an entry. Makes lines of what has gathered when that is many; no I/O."""
@@ -128,17 +145,20 @@ class AccessLog:
         if len(entries) > room:
             self.dropped += len(entries) - room
             del entries[room:]
-        outcomes, moments, offset = self._outcomes, self._moments, self._offset
+        moments, sizes, spans, offset = self._moments, self._sizes, self._spans, self._offset
         pieces: list[bytes] = []
-        for start, end, request_id, peer, method, path, agent, status, size, reason in entries:
-            outcome = (peer, method, path, agent, status)
-            middle = outcomes.get(outcome) or self._tell(outcome)
+        for start, end, request_id, middle, size, reason in entries:
             moment = int((start + offset) * 1000.0)
-            stamp = moments.get(moment) or self._stamp(moment)
+            span = int((end - start) * 1000.0 + 0.5)
             # A request id is of harmless characters, whoever chose it.
-            seconds = end - start
-            last = _LAST_REASON % (size, seconds, _text(reason)) if reason else _LAST % (size, seconds)
-            pieces += (stamp, request_id, middle, last)
+            pieces += (
+                moments.get(moment) or self._stamp(moment),
+                request_id,
+                middle,
+                sizes.get(size) or _figure(sizes, size, b'%d, "seconds": '),
+                spans.get(span) or _figure(spans, span, b"%d.%03d", 1000),
+                b', "reason": %b}\n' % _text(reason) if reason else b"}\n",
+            )
         if entries:
             lines = b"".join(pieces)
             self._batches.append((len(entries), lines))
@@ -176,7 +196,7 @@ class AccessLog:
             self.written += count
 
     def _tell(self, outcome: Outcome) -> bytes:
-        """Who asked whom for what, with which outcome: JSON of ASCII only, one character for each byte."""
+        """Who asked whom for what, with which outcome."""
         peer, method, path, agent, status = outcome
         # Where paths differ, what is beside them comes again.
         told = _quoted(path[:MAX_PATH].decode("latin-1")).encode()
@@ -196,8 +216,12 @@ class AccessLog:
         return stamp
 
 
-_LAST = b'%d, "seconds": %.6f}\n'
-_LAST_REASON = b'%d, "seconds": %.6f, "reason": %b}\n'
+def _figure(known: dict[int, bytes], number: int, form: bytes, unit: int = 0) -> bytes:
+    """A number's digits, and remember them."""
+    if len(known) >= FIGURES:
+        known.clear()
+    made = known[number] = form % (divmod(number, unit) if unit else number)
+    return made
 
 
 # Requests end in another order than they began, so more than the last.

@@ -234,11 +234,16 @@ class Hub:
 
     def log_access(self, exchange: Exchange, status: int, reason: str) -> None:
         """Leave a line for a finished exchange. Only with an access log."""
-        head = exchange.head
         log = self.access_log
         assert log is not None
-        log.add((exchange.began, self.loop.time(), exchange.request_id, exchange.front.link.peer, head.method, head.path,
-                 exchange.route.agent_id, status, exchange.size_out, reason))  # fmt: skip
+        route = exchange.route
+        told = route.told
+        if told is None or told[0] != status:
+            head = exchange.head
+            made = log.describe(exchange.front.link.peer, head.method, head.path, route.agent_id, status)
+            # The same head on the same connection comes again, with its route.
+            told = route.told = (status, made)
+        log.add((exchange.began, self.loop.time(), exchange.request_id, told[1], exchange.size_out, reason))
 
     def log_local(self, front: Front, head: RequestHead, status: int, size: int, reason: str) -> None:
         """Leave a line for a request the hub answered itself. Only with an access log."""
@@ -247,7 +252,8 @@ class Hub:
         exchange, now = front.exchange, self.loop.time()
         began = exchange.began if exchange is not None else now
         agent = exchange.route.agent_id if exchange is not None else ""
-        log.add((began, now, front.request_id, front.link.peer, head.method, head.path, agent, status, size, reason))
+        told = log.describe(front.link.peer, head.method, head.path, agent, status)
+        log.add((began, now, front.request_id, told, size, reason))
 
     def sweep(self, now: float) -> None:
         """Look at every deadline once.

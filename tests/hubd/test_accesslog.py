@@ -13,7 +13,12 @@ import pytest
 from hubd import accesslog
 from hubd.accesslog import AccessLog
 
-ENTRY = (1.0, 1.25, b"id", "127.0.0.1", b"GET", b"/a\x1b\xff", "demo", 200, 17, "")
+
+def add(
+    log: AccessLog, path: bytes = b"/a\x1b\xff", *, start: float = 1.0, end: float = 1.25, request_id: bytes = b"id",
+    peer: str = "127.0.0.1", method: bytes = b"GET", agent: str = "demo", status: int = 200, size: int = 17, reason: str = "",
+) -> None:  # fmt: skip
+    log.add((start, end, request_id, log.describe(peer, method, path, agent, status), size, reason))
 
 
 def lines(path: Path) -> list[dict[str, object]]:
@@ -22,7 +27,7 @@ def lines(path: Path) -> list[dict[str, object]]:
 
 async def test_a_line(tmp_path):
     log = AccessLog(str(tmp_path / "log"))
-    log.add(ENTRY)
+    add(log)
     await log.flush()
     log.close()
     (line,) = lines(tmp_path / "log")
@@ -37,7 +42,7 @@ async def test_a_line(tmp_path):
 
 async def test_f12_long_paths_are_cut(tmp_path):
     log = AccessLog(str(tmp_path / "log"))
-    log.add((*ENTRY[:5], b"/" + b"x" * 5000, *ENTRY[6:]))
+    add(log, b"/" + b"x" * 5000)
     log.close()
     assert len(lines(tmp_path / "log")[0]["path"]) == 1024
 
@@ -45,7 +50,7 @@ async def test_f12_long_paths_are_cut(tmp_path):
 async def test_a_full_ring_drops_and_counts(tmp_path):
     log = AccessLog(str(tmp_path / "log"), ring=2)
     for _ in range(5):
-        log.add(ENTRY)
+        add(log)
     assert log.dropped == 3
     await log.flush()
     log.close()
@@ -55,7 +60,7 @@ async def test_a_full_ring_drops_and_counts(tmp_path):
 
 async def test_l7_a_file_that_takes_nothing(tmp_path):
     log = AccessLog("/dev/full")
-    log.add(ENTRY)
+    add(log)
     await log.flush()
     assert log.dropped == 1 and log.written == 0
     log.close()
@@ -64,7 +69,7 @@ async def test_l7_a_file_that_takes_nothing(tmp_path):
 async def test_many_lines(tmp_path):
     log = AccessLog(str(tmp_path / "log"))
     for _ in range(3000):
-        log.add(ENTRY)
+        add(log)
     await log.flush()
     log.close()
     assert log.written == 3000 == len(lines(tmp_path / "log"))
@@ -72,17 +77,19 @@ async def test_many_lines(tmp_path):
 
 async def test_lines_keep_their_order_and_their_own_figures(tmp_path):
     log = AccessLog(str(tmp_path / "log"))
-    for number in range(2 * accesslog.OUTCOMES):
+    count = 2 * max(accesslog.OUTCOMES, accesslog.FIGURES)
+    for number in range(count):
         agent, reason = f"a{number % 3}", "agent_lost" if number % 5 == 0 else ""
-        log.add((number / 100, number / 100 + 0.5, b"%d" % number, "::1", b"PUT", b'/"%d' % (number % 1500), agent,
-                 200 + number % 2, number, reason))  # fmt: skip
+        start = number / 100
+        add(log, b'/"%d' % (number % 1500), start=start, end=start + number / 1000, request_id=b"%d" % number, peer="::1",
+            method=b"PUT", agent=agent, status=200 + number % 2, size=number, reason=reason)  # fmt: skip
     await log.flush()
     log.close()
     found = lines(tmp_path / "log")
-    assert [line["request_id"] for line in found] == [str(number) for number in range(2 * accesslog.OUTCOMES)]
+    assert [line["request_id"] for line in found] == [str(number) for number in range(count)]
     for number, line in enumerate(found):
         assert (line["path"], line["agent"], line["status"], line["bytes"], line["seconds"], line.get("reason")) == (
-            f'/"{number % 1500}', f"a{number % 3}", 200 + number % 2, number, 0.5, None if number % 5 else "agent_lost",
+            f'/"{number % 1500}', f"a{number % 3}", 200 + number % 2, number, number / 1000, None if number % 5 else "agent_lost",
         )  # fmt: skip
     times = [str(line["time"]) for line in found]
     assert times == sorted(times) and len(set(times)) == len(times)
@@ -97,11 +104,11 @@ async def test_a_flush_ends_though_lines_keep_coming(tmp_path, monkeypatch):
         writes += 1
         # As under load: while one batch is written, a request ends.
         if writes < 50:
-            log.add(ENTRY)
+            add(log)
         write(count, batches)
 
     monkeypatch.setattr(log, "_write", busy)
-    log.add(ENTRY)
+    add(log)
     await log.flush()
     assert writes == 1
     await log.flush()
@@ -120,7 +127,7 @@ async def test_the_end_waits_for_what_is_being_written(tmp_path, monkeypatch):
         write(count, batches)
 
     monkeypatch.setattr(log, "_write", slow)
-    log.add(ENTRY)
+    add(log)
     flushing = asyncio.create_task(log.flush())
     try:
         await begun.wait()
@@ -138,19 +145,19 @@ async def test_long_lines_do_not_fill_the_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(accesslog, "HELD", 1_000_000)
     log = AccessLog(str(tmp_path / "log"))
     for number in range(2000):
-        log.add((*ENTRY[:5], b"/%d" % number + b"\xff" * 1000, *ENTRY[6:]))
+        add(log, b"/%d" % number + b"\xff" * 1000)
     # A batch at most goes beyond it.
     assert log._held < 1_000_000 + accesslog.BATCH * 7000 and log.dropped > 1000
     await log.flush()
     assert log.written + log.dropped == 2000 and log._held == 0
-    log.add(ENTRY)
+    add(log)
     log.close()
     assert lines(tmp_path / "log")[-1]["path"] == "/a\x1b\xff"
 
 
 async def test_standard_output(capfd):
     log = AccessLog("-")
-    log.add(ENTRY)
+    add(log)
     log.close()
     assert json.loads(capfd.readouterr().out)["status"] == 200
     os.write(1, b"")
