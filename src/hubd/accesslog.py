@@ -6,9 +6,11 @@ Made one by one, between requests, lines take twice as long: the interpreter com
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -103,7 +105,6 @@ class AccessLog:
             await self._flush()
 
     async def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
         self._format()
         left = self._waiting
         # Not until nothing waits: under load that never comes, and each handful of lines would be handed to a thread.
@@ -113,9 +114,32 @@ class AccessLog:
             try:
                 # In a thread: a full disk or a pipe nobody reads would hold up the loop. Lines are not made there, or
                 # the loop would wait for the interpreter on every return from a system call.
-                await loop.run_in_executor(None, self._write, count, batches)
+                await self._have_written(count, batches)
             finally:
                 self._release(count, batches)
+
+    async def _have_written(self, count: int, batches: list[bytes]) -> None:
+        """Write in a thread of our own: for one of the loop's the process would wait at its end, however long."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def tell() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        def write() -> None:
+            self._write(count, batches)
+            # The loop may have ended meanwhile.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(tell)
+
+        try:
+            threading.Thread(target=write, name="access-log", daemon=True).start()
+        except RuntimeError:
+            # This machine has no thread for us now.
+            self.dropped += count
+        else:
+            await done
 
     async def end(self) -> None:
         """Write what waits and close, while the loop runs. Nothing may be added any more."""

@@ -9,15 +9,16 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, cast
 
+from hubd.joined import Joined
 from hubd.peers import address_of, is_dead
 from tunnel.cutting import cut
-from tunnel.splice import Splice, SpliceSide
 from yamux import SessionClosed, StreamLimit, YamuxError
 
 if TYPE_CHECKING:
     from hubd.sessions import AgentSession, Pool
     from hubd.state import Hub
     from hubd.store.routes import RouteRecord
+    from tunnel.splice import Splice
     from yamux import StreamTransport
 
 logger = logging.getLogger("hubd.tcp")
@@ -34,12 +35,18 @@ class TcpVisitor(asyncio.Protocol):
     Args:
         hub: shared state.
         record: the route.
+
+    Attributes:
+        full: it takes no more at the moment.
+        hub: shared state.
+        over: it failed, or was joined.
+        peer: its address.
     """
 
     transport: asyncio.Transport
 
     def __init__(self, hub: Hub, record: RouteRecord) -> None:
-        self._hub = hub
+        self.hub = hub
         self._record = record
         self._entry: AgentSession | None = None
         self._waiting: Pool | None = None
@@ -47,13 +54,13 @@ class TcpVisitor(asyncio.Protocol):
         self._deadline = 0.0
         self.peer = ""
         self.over = False
-        self._eof = self._full = False
+        self._eof = self.full = False
         self._early = b""
 
     # -- the visitor's calls ------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        hub = self._hub
+        hub = self.hub
         self.transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
         self.transport.set_write_buffer_limits(HIGH_MARK, LOW_MARK)
         self.peer = address_of(self.transport)[0]
@@ -82,22 +89,22 @@ class TcpVisitor(asyncio.Protocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._hub.budget.visitors -= 1
-        self._hub.on_budget()
+        self.hub.budget.visitors -= 1
+        self.hub.on_budget()
         if not self.over:
             self.fail("visitor_left", "the visitor left")
 
     def pause_writing(self) -> None:
-        self._full = True
+        self.full = True
 
     def resume_writing(self) -> None:
-        self._full = False
+        self.full = False
 
     # -- finding a session --------------------------------------------------------------------------------------------
 
     def _refusal(self) -> str:
         """Why this visitor is not let in; "" if it is."""
-        hub, agent = self._hub, self._record.agent
+        hub, agent = self.hub, self._record.agent
         if hub.draining or hub.budget.agents_only or hub.quotas.shedding:
             return "the hub has no room"
         guard = hub.guard
@@ -113,7 +120,7 @@ class TcpVisitor(asyncio.Protocol):
 
     def _dispatch(self) -> bool:
         """Open a stream, or fail; False if every session is full or one is about to come."""
-        hub, agent = self._hub, self._record.agent
+        hub, agent = self.hub, self._record.agent
         pool = hub.pools.get(agent)
         if pool is None:
             reason = hub.pools.absent(agent)
@@ -140,18 +147,18 @@ class TcpVisitor(asyncio.Protocol):
         return True
 
     def _queue(self) -> None:
-        pool = self._hub.pools.get(self._record.agent)
+        pool = self.hub.pools.get(self._record.agent)
         if pool is None or not pool.wait(self):
             self.fail("agent_busy", "the agent has no free stream")
             return
         self._waiting = pool
-        self._deadline = self._hub.loop.time() + self._hub.timeouts.queue
+        self._deadline = self.hub.loop.time() + self.hub.timeouts.queue
 
     def retry(self) -> bool:
         """Called by the pool when a stream may be free."""
         waiting, self._waiting = self._waiting, None
         if self._dispatch():
-            self._deadline = self._hub.loop.time() + self._hub.timeouts.response
+            self._deadline = self.hub.loop.time() + self.hub.timeouts.response
             return True
         self._waiting = waiting
         return False
@@ -161,22 +168,19 @@ class TcpVisitor(asyncio.Protocol):
     def join(self, stream: StreamTransport, to_visitor: bytes) -> None:
         """The agent is connected to its target."""
         self.over = True
-        hub, entry = self._hub, self._entry
+        hub, entry = self.hub, self._entry
         assert entry is not None
         hub.tunnels.discard(self)
-        hub.stats.upgrades += 1
-        splice = TcpSplice(
-            hub, entry, self.transport, stream, to_left=to_visitor, to_right=self._early, left_full=self._full
-        )
+        tunnel = TcpTunnel(self, entry, stream, to_visitor=to_visitor, to_agent=self._early)
         if self._eof:
-            splice.left.eof_received()
+            tunnel.left.eof_received()
 
     def fail(self, code: str, message: str) -> None:
         """Cut the visitor: a port has no other way to say no."""
         if self.over:
             return
         self.over = True
-        hub = self._hub
+        hub = self.hub
         hub.active -= 1
         hub.tunnels.discard(self)
         if self._waiting is not None:
@@ -246,53 +250,32 @@ class _Opening(asyncio.Protocol):
             self._stream.abort()
 
 
-class TcpSplice(Splice):
-    """A joined connection, with its place in the hub's books; ended when idle as upgraded ones are."""
+class TcpTunnel(Joined):
+    """A joined connection, and the books of the session that carries it."""
 
-    __slots__ = ("_entry", "_hub", "_moved", "_moved_at")
+    __slots__ = ("_entry",)
 
     def __init__(
-        self,
-        hub: Hub,
-        entry: AgentSession,
-        visitor: asyncio.Transport,
-        stream: StreamTransport,
-        *,
-        to_left: bytes,
-        to_right: bytes,
-        left_full: bool,
+        self, visitor: TcpVisitor, entry: AgentSession, stream: StreamTransport, *, to_visitor: bytes, to_agent: bytes
     ) -> None:
-        self._hub = hub
         self._entry = entry
-        hub.tunnels.add(self)
-        super().__init__(visitor, stream, to_left=to_left, to_right=to_right, left_full=left_full, on_end=self._leave)
-        self._moved = self.moved
-        self._moved_at = hub.now
+        super().__init__(
+            visitor.hub,
+            visitor.transport,
+            stream,
+            to_visitor=to_visitor,
+            to_agent=to_agent,
+            visitor_full=visitor.full,
+        )
 
-    def check(self, now: float) -> None:
-        """Called by the sweep."""
-        moved = self.moved
-        if moved != self._moved:
-            self._moved, self._moved_at = moved, now
-        timeouts = self._hub.timeouts
-        limit = timeouts.stall if self.left.full else timeouts.stream_idle
-        if now - self._moved_at >= limit or (not self.left.lost and is_dead(self.left.transport)):
-            self.abort()
-
-    def side_lost(self, side: SpliceSide) -> None:
-        """Called by a side whose connection is gone."""
-        if side is self.left:
-            self._hub.budget.visitors -= 1
-            self._hub.on_budget()
-        super().side_lost(side)
-
-    def _leave(self, _: Splice) -> None:
-        self._hub.tunnels.discard(self)
-        self._hub.active -= 1
-        self._entry.active -= 1
-        pool = self._hub.pools.get(self._entry.agent_id)
+    def _leave(self, splice: Splice) -> None:
+        super()._leave(splice)
+        hub, entry = self._hub, self._entry
+        hub.active -= 1
+        entry.active -= 1
+        pool = hub.pools.get(entry.agent_id)
         if pool is not None and pool.waiters:
-            self._hub.loop.call_soon(pool.wake)
+            hub.loop.call_soon(pool.wake)
 
 
 def _connect(service: str, peer: str, request_id: bytes) -> bytes:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hubd.headers import switching_head
-from hubd.peers import is_dead
-from tunnel.splice import Splice, SpliceSide
+from hubd.joined import Joined
 
 if TYPE_CHECKING:
     from hubd.exchange import Exchange
     from tunnel.http1 import ResponseHead
+    from tunnel.splice import Splice
 
 
 def switch(exchange: Exchange, response: ResponseHead, kind: type[Upgraded] | None = None) -> None:
@@ -33,11 +33,11 @@ def switch(exchange: Exchange, response: ResponseHead, kind: type[Upgraded] | No
     upgraded = (kind or Upgraded)(exchange, switching_head(response) + reader.take_rest(), early)
     if front.eof:
         # It was told before the join, and is not told again.
-        upgraded.visitor.eof_received()
+        upgraded.left.eof_received()
 
 
-class Upgraded(Splice):
-    """An upgraded connection: both sides, and its place in the hub's books.
+class Upgraded(Joined):
+    """An upgraded connection: both sides, and the books of its exchange.
 
     Args:
         exchange: that led to it.
@@ -45,46 +45,22 @@ class Upgraded(Splice):
         to_agent: what the visitor sent behind its request.
     """
 
-    __slots__ = ("_exchange", "_hub", "_moved", "_moved_at", "agent", "visitor")
+    __slots__ = ("_exchange",)
 
     def __init__(self, exchange: Exchange, to_visitor: bytes, to_agent: bytes) -> None:
         front, stream = exchange.front, exchange.stream
         assert stream is not None
         self._exchange = exchange
-        self._hub = exchange.hub
-        self._hub.tunnels.add(self)
-        self._hub.stats.upgrades += 1
         super().__init__(
+            exchange.hub,
             front.transport,
             stream,
-            to_left=to_visitor,
-            to_right=to_agent,
-            left_full=front.write_paused,
-            on_end=self._leave,
+            to_visitor=to_visitor,
+            to_agent=to_agent,
+            visitor_full=front.write_paused,
         )
-        self.visitor, self.agent = self.left, self.right
-        self._moved = self.moved
-        self._moved_at = self._hub.now
 
-    def check(self, now: float) -> None:
-        """End it if nothing has moved for the idle limit, or the visitor is gone unseen."""
-        moved = self.moved
-        if moved != self._moved:
-            self._moved = moved
-            self._moved_at = now
-        timeouts = self._hub.timeouts
-        limit = timeouts.stall if self.visitor.full else timeouts.stream_idle
-        if now - self._moved_at >= limit or (not self.visitor.lost and is_dead(self.visitor.transport)):
-            self.abort()
-
-    def side_lost(self, side: SpliceSide) -> None:
-        """Called by a side whose connection is gone."""
-        if side is self.left:
-            self._hub.budget.visitors -= 1
-            self._hub.on_budget()
-        super().side_lost(side)
-
-    def _leave(self, _: Splice) -> None:
-        self._hub.tunnels.discard(self)
-        self._exchange.size_out += self.agent.received
+    def _leave(self, splice: Splice) -> None:
+        super()._leave(splice)
+        self._exchange.size_out += self.right.received
         self._exchange.close_books(101, "")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -64,6 +66,45 @@ async def test_l7_a_file_that_takes_nothing(tmp_path):
     await log.flush()
     assert log.dropped == 1 and log.written == 0
     log.close()
+
+
+def test_l7_a_pipe_nobody_reads_does_not_hold_up_the_end_of_the_process():
+    program = """
+import asyncio
+from hubd.accesslog import AccessLog
+
+async def main():
+    log = AccessLog("-")
+    for _ in range(3000):
+        log.add((1.0, 1.0, b"id", log.describe("::1", b"GET", b"/", "a", 200), 1, ""))
+    try:
+        await asyncio.wait_for(log.end(), 0.1)
+    except TimeoutError:
+        return
+    raise SystemExit("the pipe took more than a pipe takes")
+
+asyncio.run(main())
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.wait(60) == 0, process.stderr and process.stderr.read()
+        finally:
+            process.kill()
+
+
+async def test_where_there_is_no_thread_lines_are_lost_and_counted(tmp_path, monkeypatch):
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    log = AccessLog(str(tmp_path / "log"))
+    add(log)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        await log.flush()
+    assert (log.dropped, log.written) == (1, 0)
+    add(log)
+    await log.end()
+    assert [line.get("count") for line in lines(tmp_path / "log")] == [None, 1]
 
 
 async def test_many_lines(tmp_path):

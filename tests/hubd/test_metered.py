@@ -64,7 +64,7 @@ async def test_an_upgraded_connection_keeps_its_pace_both_ways(start, monkeypatc
 
     def pay(self, side, size):
         wait = original(self, side, size)
-        waits.append((side is self.visitor, wait))
+        waits.append((side is self.left, wait))
         return wait
 
     monkeypatch.setattr(MeteredUpgraded, "pay", pay)

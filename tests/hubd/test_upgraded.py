@@ -146,32 +146,7 @@ async def test_a_slow_visitor_pauses_the_stream(bench):
     size = 32 * 1024 * 1024
     stream.transport.write(b"x" * size)
     (tunnel,) = bench.hub.tunnels
-    await bench.wait(lambda: tunnel.visitor.full)
-    assert tunnel.visitor.transport.get_write_buffer_size() < 1024 * 1024
+    await bench.wait(lambda: tunnel.left.full)
+    assert tunnel.left.transport.get_write_buffer_size() < 1024 * 1024
     visitor.writer.transport.resume_reading()
     assert len(await visitor.reader.readexactly(size)) == size
-
-
-async def test_an_idle_upgraded_connection_is_cut(bench):
-    _, visitor, stream, _ = await switched(bench)
-    bench.later(1)
-    bench.later(299)
-    await visitor.send(b"alive")
-    await bench.wait(lambda: bytes(stream.raw) == b"alive")
-    bench.later(300)
-    bench.later(590)
-    assert not stream.lost
-    bench.later(601)
-    await stream.gone()
-    await visitor.rest()
-
-
-async def test_a_visitor_gone_unseen_is_found(bench):
-    agent, visitor, stream, _ = await switched(bench)
-    agent.raw = False  # its side stays open
-    visitor.writer.write_eof()
-    await bench.wait(lambda: stream.eof)
-    visitor.reset()
-    (tunnel,) = bench.hub.tunnels
-    await bench.wait(lambda: (bench.later(0), stream.lost)[1])
-    assert tunnel not in bench.hub.tunnels

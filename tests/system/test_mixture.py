@@ -188,6 +188,16 @@ class Someone:
         return "502"
 
 
+async def ask_all(port: int, seen: Counter[tuple[str, str]], *, evicted: bool = False) -> int:
+    """Have all visitors ask at once; returns how often."""
+    each = -(-REQUESTS // VISITORS)
+    async with asyncio.TaskGroup() as group:
+        for index in range(VISITORS):
+            someone = Someone(port, random.Random(SEED + index), seen, evicted=evicted)
+            group.create_task(someone.run(range(index * each, (index + 1) * each)))
+    return each * VISITORS
+
+
 @pytest.mark.parametrize(
     ("carrier", "limits"),
     [
@@ -206,14 +216,10 @@ async def test_every_answer_is_whole_and_its_own_or_visibly_cut(
     system.start_agent("a", f"http://{address(sockets[0])}", url=f"{carrier}://127.0.0.1:{system.port}")
     seen: Counter[tuple[str, str]] = Counter()
     print(f"MIXTURE_SEED={SEED}")
-    each = -(-REQUESTS // VISITORS)
     async with Target(sockets[0]) as target, asyncio.timeout(DEADLINE + REQUESTS / 10):
         target.on("/mix", mix)
-        async with asyncio.TaskGroup() as group:
-            for index in range(VISITORS):
-                someone = Someone(system.port, random.Random(SEED + index), seen)
-                group.create_task(someone.run(range(index * each, (index + 1) * each)))
-    assert seen.total() == each * VISITORS
+        asked = await ask_all(system.port, seen)
+    assert seen.total() == asked
     assert {mode for mode, outcome in seen if outcome == "whole"} == set(MODES) - {"cut", "reset", "silent"}
 
 
@@ -222,7 +228,6 @@ async def test_sessions_that_go_take_nothing_along(system: System, sockets: list
     """All of that while one session after the other is drained, which nobody notices, or evicted; and no POST comes twice."""
     seen: Counter[tuple[str, str]] = Counter()
     print(f"MIXTURE_SEED={SEED}")
-    each = -(-REQUESTS // VISITORS)
     with tempfile.TemporaryDirectory(prefix="adm") as folder:
         system.start_hub("--admin", f"unix:{folder}/a.sock")
         for _ in range(2):
@@ -236,15 +241,12 @@ async def test_sessions_that_go_take_nothing_along(system: System, sockets: list
             sessions = SessionServiceStub(channel)
             names: list[str] = []
             going = asyncio.ensure_future(_send_away(sessions, how, names))
-            async with asyncio.TaskGroup() as group:
-                for index in range(VISITORS):
-                    someone = Someone(system.port, random.Random(SEED + index), seen, evicted=how == "evict")
-                    group.create_task(someone.run(range(index * each, (index + 1) * each)))
+            asked = await ask_all(system.port, seen, evicted=how == "evict")
             going.cancel()
             (gone,) = await asyncio.gather(going, return_exceptions=True)
             assert isinstance(gone, asyncio.CancelledError), gone
             posted = Counter(call.argument("n") for call in target.calls if call.method == "POST")
-    assert seen.total() == each * VISITORS and len(names) > 2
+    assert seen.total() == asked and len(names) > 2
     assert [number for number, times in posted.items() if times > 1] == []
 
 
