@@ -21,7 +21,7 @@ _REFUSED = {
 }
 
 # Refusals whose message says itself what to do.
-_SELF_EXPLAINED = ("attach_insecure", "agent_taken", "agent_denied")
+_SELF_EXPLAINED = ("attach_insecure", "agent_taken", "agent_denied", "certificate_revoked")
 
 
 def explain_failure(error: Exception, hub: Hub) -> str:

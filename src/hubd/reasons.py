@@ -51,7 +51,7 @@ ATTACH_BUSY = Reason("attach_busy", 503, "too many agents are attaching at this 
 ATTACH_TIMEOUT = Reason("attach_timeout", 503, "the hub could not decide on this agent in time", 5)
 UNAUTHORIZED = Reason("unauthorized", 401, "the credentials are missing or not valid here")
 ATTACH_LIMITED = Reason("attach_limited", 429, "too many refused attempts from this address", 60)
-CERTIFICATE_REVOKED = Reason("certificate_revoked", 403, "this client certificate was revoked")
+CERTIFICATE_REVOKED = Reason("certificate_revoked", 403, "this client certificate was revoked; ask for a new one")
 ATTACH_INSECURE = Reason("attach_insecure", 403, "agents attach over TLS here: use wss:// or tls://")
 ATTACH_TAKEN = Reason(
     "agent_taken", 409, "an agent of this name has enrolled already; ask for a join token that names it"

@@ -126,7 +126,8 @@ async def test_who_is_revoked_is_out_with_the_next_sighup_and_nobody_else_notice
             club.revoke("ca", "a")
             club.reload()
             await until(lambda: system.detached("a") == 1, "the agent's session ends")
-            await until(lambda: "certificate_revoked" in agents["a"].log, "the agent is told why")
+            told = "refused agent a: 403 certificate_revoked: this client certificate was revoked; ask for a new one; trying"
+            await until(lambda: told in agents["a"].log, "the agent is told why")
             assert (await ann.ask("a"))[0] == 503
             assert (await ann.ask("b"))[0] == 200
             assert system.detached("b") == 0
