@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -175,6 +175,18 @@ class Daemon:
         """Open descriptors now."""
         return int(self.stats.num_fds())
 
+    def open_files(self) -> str:
+        """What is open now, for messages: a line for each connection, and how many descriptors of each other kind."""
+        sockets = [
+            f"  {one.fd}: {one.status} {':'.join(map(str, one.laddr))} > {':'.join(map(str, one.raddr))}"
+            for one in self.stats.net_connections("all")
+        ]
+        links: Counter[str] = Counter()
+        for link in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                links[os.readlink(link).partition(":[")[0]] += 1
+        return "\n".join([*sockets, f"  {dict(links)}"])
+
     def signal(self, number: int) -> None:
         """Send a signal; SIGKILL is then no fault at the end."""
         if number == signal.SIGKILL:
@@ -273,7 +285,7 @@ class System:
         self, agent_id: str, *targets: str, url: str | None = None, arguments: tuple[str, ...] = (), wait: bool = True
     ) -> Daemon:
         """Start an agent and wait until the hub has it."""
-        before = self.attached(agent_id)
+        before, controlled = self.attached(agent_id), self._seen("agent controlled", agent_id)
         words = ["-m", "agentd", "run", "--hub", url or f"ws://127.0.0.1:{self.port}", "--id", agent_id]
         for target in targets:
             words += ["--target", target]
@@ -283,18 +295,19 @@ class System:
             agent.wait_log("attached to")
             if "control=1" in agent.log:
                 # Its descriptors in the hub are part of what a test starts with.
-                self.hub.wait_log(_of("agent controlled", agent_id))
+                self.hub.wait_log(_of("agent controlled", agent_id), controlled + 1)
         return agent
 
     def attached(self, agent_id: str) -> int:
         """How many times an agent of this id has attached to the present hub."""
-        if not hasattr(self, "hub"):
-            return 0
-        return len(re.findall(_of("agent attached", agent_id), self.hub.log))
+        return self._seen("agent attached", agent_id)
 
     def detached(self, agent_id: str) -> int:
         """How many sessions of this id the present hub has lost."""
-        return len(re.findall(_of("agent detached", agent_id), self.hub.log))
+        return self._seen("agent detached", agent_id)
+
+    def _seen(self, event: str, agent_id: str) -> int:
+        return len(re.findall(_of(event, agent_id), self.hub.log)) if hasattr(self, "hub") else 0
 
     def wait_attached(self, agent_id: str, count: int = 1, agent: Daemon | None = None) -> None:
         """Wait until the present hub has seen so many attaches of an id."""
@@ -383,8 +396,9 @@ async def settle_fds(counts: dict[Daemon, int], deadline: float = DEADLINE) -> N
     try:
         await until(settled, "descriptors are back to where they were", deadline)
     except AssertionError as exc:
-        now = {daemon.name: (count, daemon.fds) for daemon, count in counts.items()}
-        raise AssertionError(f"{exc}: (before, now) = {now}") from None
+        over = [f"{daemon}: {daemon.fds} open, {count} allowed\n{daemon.open_files()}"
+                for daemon, count in counts.items() if daemon.fds > count]  # fmt: skip
+        raise AssertionError("\n".join([str(exc), *over])) from None
 
 
 @contextlib.contextmanager
