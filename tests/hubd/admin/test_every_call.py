@@ -141,7 +141,11 @@ def told(found: Failure) -> str:
 async def test_every_method_over_socket_and_mutual_tls(world: World, name: str) -> None:
     case = CASES[name]
     if name.startswith("grpc.reflection.") and world.api.actor != "admin@unix":
-        assert (await failure(world.call(name, case.good))).code is grpc.StatusCode.UNIMPLEMENTED
+        found = await failure(world.call(name, case.good))
+        while found.message == "Internal error from Core":
+            # grpc.aio's client takes a refusal that comes while it still sends for a fault of its own.
+            found = await failure(world.call(name, case.good))
+        assert found.code is grpc.StatusCode.UNIMPLEMENTED, found.message
         return
     for given, code, reason in case.bad:
         found = await failure(world.call(name, given))
