@@ -36,7 +36,7 @@ from .streamstate import (
 SMALL_UPDATE = 1024
 
 # A piece of a body is cut out of the received buffer as a view, which keeps the whole buffer alive, only if it is at
-# least this fraction of it: what a stalled stream pins stays within four times its window.
+# least this fraction of it: who keeps pieces pins at most four times their size. A stream that is not read keeps copies.
 VIEW_FRACTION = 4
 
 # Refusals that may wait unsent before the peer, which is not reading them, is taken for an attacker.

@@ -28,11 +28,12 @@ def frozen(data: bytes | bytearray | memoryview) -> Buffer:
 
 
 def hold(pieces: deque[Buffer], data: Buffer) -> None:
-    """Append ``data`` to what waits, joining small pieces."""
+    """Append ``data`` to what waits, joining small pieces. Views are copied: one keeps the whole buffer that was received,
+    and what waits may wait for long."""
     if len(data) < SMALL_PIECE and pieces and len(pieces[-1]) < JOINED_PIECE:
         pieces[-1] = b"".join((pieces[-1], data))
     else:
-        pieces.append(data)
+        pieces.append(bytes(data) if type(data) is memoryview else data)
 
 
 def fill(protocol: asyncio.BufferedProtocol, data: Buffer) -> None:

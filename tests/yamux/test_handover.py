@@ -47,6 +47,16 @@ def test_small_pieces_do_not_cost_many_times_their_size() -> None:
     assert cost < 2 * 2 * 64 * 1024
 
 
+def test_what_waits_keeps_no_buffer_alive_that_others_parts_came_in() -> None:
+    pieces: deque[Buffer] = deque()
+    received = bytes(256 * 1024)
+    for start in range(4):
+        hold(pieces, memoryview(received)[start * 65_536 : (start + 1) * 65_536])
+    assert [type(piece) for piece in pieces] == [bytes] * 4
+    hold(pieces, received)
+    assert pieces[-1] is received
+
+
 @given(st.lists(st.binary(max_size=1200)))
 def test_joining_keeps_the_bytes(parts: list[bytes]) -> None:
     pieces: deque[Buffer] = deque()
