@@ -27,6 +27,10 @@ class AddressError(ValueError):
     """An address cannot be used; one line with the fix."""
 
 
+class AddressTaken(AddressError):
+    """Another hub listens there."""
+
+
 @dataclass(frozen=True, slots=True)
 class AdminAddress:
     """A socket in the file system, or a TCP address with TLS.
@@ -153,6 +157,7 @@ def make_room(path: Path) -> None:
     """Take away the socket that a dead hub of ours has left. Inside `claimed`.
 
     Raises:
+        AddressTaken: another hub uses it.
         AddressError: there is something else.
     """
     try:
@@ -164,5 +169,5 @@ def make_room(path: Path) -> None:
     if found.st_uid != os.geteuid():
         raise AddressError(f"{path} belongs to another user: choose another with --admin unix:/PATH")
     if is_live(path):
-        raise AddressError(f"{path} is in use by another hub: stop that, or choose another with --admin unix:/PATH")
+        raise AddressTaken(f"{path} is in use by another hub: stop that, or choose another with --admin unix:/PATH")
     path.unlink()

@@ -14,7 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from carrier_api import server_context
-from hubd.admin.address import AddressError, AdminAddress, FindAddresses, claimed, make_room
+from hubd.admin.address import AddressError, AddressTaken, AdminAddress, FindAddresses, claimed, make_room
 from hubd.admin.caller import AuthenticateAdmin
 from hubd.admin.endless import Endings
 from hubd.admin.gate import Gate
@@ -105,11 +105,23 @@ class AdminServer:
         for name in HEALTH_NAMES:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         try:
-            for address in self._find():
-                await self._listen(address)
+            await self._listen_everywhere()
         except BaseException:
             await self.stop(0.0)
             raise
+
+    async def _listen_everywhere(self) -> None:
+        wanted = self._find()
+        try:
+            for address in wanted:
+                await self._listen(address)
+        except AddressTaken:
+            # A hub that starts at this moment may have taken the default; then there is another one.
+            others = self._find()
+            if self.addresses or others == wanted:
+                raise
+            for address in others:
+                await self._listen(address)
 
     async def _listen(self, address: AdminAddress) -> None:
         if address.path is not None:

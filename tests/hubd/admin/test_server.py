@@ -15,9 +15,12 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.hubd.admin.apihelp import Api, Failure, failure
 from tests.hubd.conftest import until
 
+from hubd.admin.address import addresses_of
 from hubd.admin.caller import Caller
 from hubd.admin.errors import ApiError, Code
 from hubd.admin.roles import ROLES, Role
+from hubd.app import App
+from hubd.config import HubConfig
 from hubd.listeners import ListenError
 from tunnelpb.hub.v1 import hub_pb2, session_pb2
 
@@ -79,6 +82,21 @@ async def test_a_socket_somebody_has_is_left_alone(start, folder):
         with pytest.raises(ListenError, match="in use by another hub"):
             await start(admin={"listen": [f"unix:{path}"]})
     assert path.exists()
+
+
+async def test_a_hub_that_is_faster_gets_the_default_and_the_other_its_own(start, folder):
+    first, second = f"unix:{folder}/admin.sock", f"unix:{folder}/admin-8883.sock"
+    found = [addresses_of([text]) for text in (first, second)]
+    with socket.socket(socket.AF_UNIX) as other:
+        # It was free when this hub looked, and is not when it comes to listen.
+        other.bind(f"{folder}/admin.sock")
+        other.listen()
+        app = App(HubConfig.model_validate({"dev": True, "listen": "127.0.0.1:0"}), admin=lambda: found.pop(0))
+        await app.start()
+        try:
+            assert app.api.addresses == [second]
+        finally:
+            await app.stop(0.0)
 
 
 async def test_a_taken_port_is_one_line(start, certificates):
