@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import socket
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -100,13 +101,14 @@ class Door:
         """
         try:
             _make_folder(self.path.parent)
-            if is_live(self.path):
-                self.path = self.path.with_name(f"{self.path.stem}-{os.getpid()}.sock")
-            if len(os.fsencode(self.path)) > LONGEST:
-                raise DoorError(f"the socket's path {self.path} has more than {LONGEST} bytes: set local.socket")
-            with contextlib.suppress(FileNotFoundError):
-                self.path.unlink()
-            sock = _bind(self.path)
+            with _claimed(self.path.parent):
+                if is_live(self.path):
+                    self.path = self.path.with_name(f"{self.path.stem}-{os.getpid()}.sock")
+                if len(os.fsencode(self.path)) > LONGEST:
+                    raise DoorError(f"the socket's path {self.path} has more than {LONGEST} bytes: set local.socket")
+                with contextlib.suppress(FileNotFoundError):
+                    self.path.unlink()
+                sock = _bind(self.path)
         except OSError as exc:
             raise DoorError(f"cannot listen on {self.path}: {exc.strerror}") from exc
         self._server = await asyncio.get_running_loop().create_unix_server(self._caller, sock=sock)
@@ -208,6 +210,17 @@ def _make_folder(folder: Path) -> None:
     found = folder.stat()
     if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise DoorError(f"{folder} is not ours alone to write: the socket in it could be anybody's; set local.socket")
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Hold a folder against other agents that start at this moment: each would take the other's socket for a dead one's."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _bind(path: Path) -> socket.socket:

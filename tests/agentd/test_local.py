@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import socket
 import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -94,6 +98,30 @@ async def test_a_second_agent_gets_a_name_of_its_own(started, folder):
     assert two._local.path != one._local.path
     assert str(os.getpid()) in two._local.path.name
     assert (await stub.GetStatus(pb.GetStatusRequest())).instance == two.agent.instance
+
+
+def test_agents_that_start_together_take_turns(folder):
+    """While one is between looking and listening, the other waits, and then sees it."""
+    path = folder / "a.sock"
+    program = (
+        "import asyncio, pathlib, sys\nfrom agentd.door import Door\n"
+        "async def main():\n    door = Door(pathlib.Path(sys.argv[1]), None)\n    print('looking', flush=True)\n"
+        "    await door.open()\n    print(door.path.name, flush=True)\n    await door.close()\nasyncio.run(main())"
+    )
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "looking\n"
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.bind(str(path))
+                sock.listen()
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                assert other.stdout.readline() == f"a-{other.pid}.sock\n"
+                assert path.exists()
+    finally:
+        os.close(descriptor)
 
 
 async def test_a_dead_socket_is_replaced(started, folder):
