@@ -33,10 +33,10 @@ MOMENTS = 4096
 # Sizes and durations remembered: to make their digits takes longer than all else of a line.
 FIGURES = 4096
 
-Entry = tuple[float, float, bytes, bytes, int, str]
-"""start and end (monotonic), request id, outcome as described, bytes, reason."""
 Outcome = tuple[str, bytes, bytes, str, int]
 """peer, method, path without query, agent, status."""
+Entry = tuple[float, float, bytes, Outcome, int, str]
+"""start and end (monotonic), request id, outcome, bytes, reason."""
 
 
 class AccessLog:
@@ -73,19 +73,6 @@ class AccessLog:
         self._flushing = asyncio.Lock()
         self.dropped = 0
         self.written = 0
-
-    def describe(self, peer: str, method: bytes, path: bytes, agent: str, status: int) -> bytes:
-        """The middle of a line, JSON of ASCII only: for `add`, and to be kept by who will need it again.
-
-        Args:
-            peer: the visitor's address.
-            method: of the request.
-            path: without the query, one character for each byte; what is beyond `MAX_PATH` is left out.
-            agent: id, "" for none.
-            status: of the response.
-        """
-        outcome = (peer, method, path, agent, status)
-        return self._outcomes.get(outcome) or self._tell(outcome)
 
     def add(self, entry: Entry) -> None:
         """Leave an entry. Makes lines of what has gathered when that is many; no I/O."""
@@ -169,16 +156,17 @@ class AccessLog:
         if len(entries) > room:
             self.dropped += len(entries) - room
             del entries[room:]
-        moments, sizes, spans, offset = self._moments, self._sizes, self._spans, self._offset
+        outcomes, moments, sizes, spans = self._outcomes, self._moments, self._sizes, self._spans
+        offset = self._offset
         pieces: list[bytes] = []
-        for start, end, request_id, middle, size, reason in entries:
+        for start, end, request_id, outcome, size, reason in entries:
             moment = int((start + offset) * 1000.0)
             span = int((end - start) * 1000.0 + 0.5)
             # A request id is of harmless characters, whoever chose it.
             pieces += (
                 moments.get(moment) or self._stamp(moment),
                 request_id,
-                middle,
+                outcomes.get(outcome) or self._tell(outcome),
                 sizes.get(size) or _figure(sizes, size, b'%d, "seconds": '),
                 spans.get(span) or _figure(spans, span, b"%d.%03d", 1000),
                 b', "reason": %b}\n' % _text(reason) if reason else b"}\n",
@@ -220,7 +208,7 @@ class AccessLog:
             self.written += count
 
     def _tell(self, outcome: Outcome) -> bytes:
-        """Who asked whom for what, with which outcome."""
+        """Who asked whom for what, with which outcome: JSON of ASCII only, one character for each byte."""
         peer, method, path, agent, status = outcome
         # Where paths differ, what is beside them comes again.
         told = _quoted(path[:MAX_PATH].decode("latin-1")).encode()

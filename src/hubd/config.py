@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -334,12 +335,18 @@ class HubConfig(Section):
             raise ValueError("nothing to listen on: give listen, tls_listen or carriers")
         if self.visitors.client_ca is not None and self.tls is None:
             raise ValueError("visitors.client_ca needs a TLS listener: give --tls-listen, --tls-cert and --tls-key")
-        for name, section in (("tls", self.tls), ("visitors", self.visitors), ("admin", self.admin)):
-            if section is not None and section.client_crl is not None and section.client_ca is None:
+        for name, _, signers in self.revocation_lists():
+            if signers is None:
                 raise ValueError(f"{name}.client_crl needs the authorities that sign it: give {name}.client_ca")
         if self.auth.agent_certificates and (self.tls is None or self.tls.client_ca is None):
             raise ValueError("auth.agent_certificates needs the authority that signs them: give tls.client_ca")
         return self
+
+    def revocation_lists(self) -> Iterator[tuple[str, Path, Path | None]]:
+        """Each file of revocation lists: its section, the file, and that of the authorities which sign them."""
+        for name, section in (("tls", self.tls), ("visitors", self.visitors), ("admin", self.admin)):
+            if section is not None and section.client_crl is not None:
+                yield name, section.client_crl, section.client_ca
 
     def _check_open(self, name: str, address: HostPort) -> None:
         """Raises ValueError for a listener that other machines may not reach, with the setting that is missing."""

@@ -50,6 +50,7 @@ class Connection(asyncio.Protocol):
         phase: one of the numbers above.
         eof: the visitor has sent its last byte.
         agents_only: the visitors' share of descriptors was used up when it came.
+        shown: what its certificate is worth; None before anybody asked.
         sni: server name of its TLS handshake.
         unframed: a response is being sent whose only end is the connection's (RFC 9112 section 6.3).
     """

@@ -15,6 +15,7 @@ from tunnel.attach import ATTACH_PREFIX
 from tunnel.http1 import split_host
 
 if TYPE_CHECKING:
+    from hubd.accesslog import Outcome
     from hubd.quotas import Ticket
     from hubd.routebook import Table
     from hubd.store.routes import RouteRecord
@@ -53,14 +54,14 @@ class Route:
         ticket: what its requests are counted against, where anything is limited.
         credential: scheme and value of Authorization, once it was looked for. Secret.
         given: the visitor's own request id, or None.
-        told: status of its last response, and what the access log says of it.
+        outcome: of its last response, as the access log has it.
         clear: the request has passed what is checked once for a head: it is not going round in a loop, and asks for no
             upgrade that is not served.
     """
 
     __slots__ = (
-        "agent_id", "clear", "credential", "given", "host", "lines", "passed", "path", "prefix", "rest", "target",
-        "ticket", "told", "withhold",
+        "agent_id", "clear", "credential", "given", "host", "lines", "outcome", "passed", "path", "prefix", "rest", "target",
+        "ticket", "withhold",
     )  # fmt: skip
 
     def __init__(
@@ -77,7 +78,7 @@ class Route:
         self.credential: tuple[bytes, bytes] | None = None
         self.passed: tuple[object, str] | None = None
         self.given: bytes | None = None
-        self.told: tuple[int, bytes] | None = None
+        self.outcome: Outcome | None = None
         self.clear = self.withhold = False
 
 

@@ -237,13 +237,12 @@ class Hub:
         log = self.access_log
         assert log is not None
         route = exchange.route
-        told = route.told
-        if told is None or told[0] != status:
+        outcome = route.outcome
+        if outcome is None or outcome[-1] != status:
             head = exchange.head
-            made = log.describe(exchange.front.link.peer, head.method, head.path, route.agent_id, status)
             # The same head on the same connection comes again, with its route.
-            told = route.told = (status, made)
-        log.add((exchange.began, self.loop.time(), exchange.request_id, told[1], exchange.size_out, reason))
+            outcome = route.outcome = (exchange.front.link.peer, head.method, head.path, route.agent_id, status)
+        log.add((exchange.began, self.loop.time(), exchange.request_id, outcome, exchange.size_out, reason))
 
     def log_local(self, front: Front, head: RequestHead, status: int, size: int, reason: str) -> None:
         """Leave a line for a request the hub answered itself. Only with an access log."""
@@ -252,8 +251,8 @@ class Hub:
         exchange, now = front.exchange, self.loop.time()
         began = exchange.began if exchange is not None else now
         agent = exchange.route.agent_id if exchange is not None else ""
-        told = log.describe(front.link.peer, head.method, head.path, agent, status)
-        log.add((began, now, front.request_id, told, size, reason))
+        outcome = (front.link.peer, head.method, head.path, agent, status)
+        log.add((began, now, front.request_id, outcome, size, reason))
 
     def sweep(self, now: float) -> None:
         """Look at every deadline once.

@@ -20,7 +20,7 @@ def add(
     log: AccessLog, path: bytes = b"/a\x1b\xff", *, start: float = 1.0, end: float = 1.25, request_id: bytes = b"id",
     peer: str = "127.0.0.1", method: bytes = b"GET", agent: str = "demo", status: int = 200, size: int = 17, reason: str = "",
 ) -> None:  # fmt: skip
-    log.add((start, end, request_id, log.describe(peer, method, path, agent, status), size, reason))
+    log.add((start, end, request_id, (peer, method, path, agent, status), size, reason))
 
 
 def lines(path: Path) -> list[dict[str, object]]:
@@ -76,7 +76,7 @@ from hubd.accesslog import AccessLog
 async def main():
     log = AccessLog("-")
     for _ in range(3000):
-        log.add((1.0, 1.0, b"id", log.describe("::1", b"GET", b"/", "a", 200), 1, ""))
+        log.add((1.0, 1.0, b"id", ("::1", b"GET", b"/", "a", 200), 1, ""))
     try:
         await asyncio.wait_for(log.end(), 0.1)
     except TimeoutError:

@@ -82,12 +82,12 @@ def unusable(loaded: Loaded[HubConfig]) -> Iterator[Fault]:
             server_context(files)
         except ValueError as error:
             yield Fault(loaded.origins[f"{key}.cert"], key, str(error))
-    for key, section in (("tls", value.tls), ("visitors", value.visitors), ("admin", value.admin)):
-        if section is not None and section.client_crl is not None and section.client_ca is not None:
-            try:
-                Revocations([(section.client_crl, section.client_ca)])
-            except ValueError as error:
-                yield Fault(loaded.origins[f"{key}.client_crl"], f"{key}.client_crl", str(error))
+    for name, path, signers in value.revocation_lists():
+        try:
+            Revocations([(path, signers)] if signers is not None else [])
+        except ValueError as error:
+            key = f"{name}.client_crl"
+            yield Fault(loaded.origins[key], key, str(error))
 
 
 def _load(config: Path | None) -> Loaded[HubConfig]:

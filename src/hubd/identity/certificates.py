@@ -14,8 +14,6 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import NameOID
 
-from hubd.identity.revocations import read_certificates
-
 _NO_NAMES: Final[frozenset[str]] = frozenset()
 
 
@@ -53,6 +51,20 @@ class Authorities:
             return any(_issued(certificate, issuer) for issuer in self._issuers)
         except ValueError:
             return False
+
+
+def read_certificates(path: Path) -> list[x509.Certificate]:
+    """The certificates in a file of authorities, PEM.
+
+    Raises:
+        ValueError: it cannot be used; one line with its path.
+    """
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as exc:
+        raise ValueError(f"cannot use CA file {path}: {(exc.strerror or 'unreadable').lower()}") from exc
+    except ValueError as exc:
+        raise ValueError(f"cannot use CA file {path}: no certificate in PEM") from exc
 
 
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -20,6 +20,7 @@ from yamux import SessionClosed
 
 if TYPE_CHECKING:
     from hubd.config import HubConfig
+    from hubd.sessions import AgentSession
     from hubd.state import Hub
     from hubd.store import Database
 
@@ -51,6 +52,7 @@ class Identity:
         self._hub = hub
         self.tokens = TokenBook(database)
         self.tokens.on_ended = self._ended
+        self.revocations = Revocations()
         self.on_admin_ended: Callable[[], None] = _nobody_watches
         try:
             hooks = self.hooks = load_hooks(config.hooks.disable)
@@ -74,6 +76,7 @@ class Identity:
         """
         self.agents.authorities = authorities.agents
         self.visitors.authorities = authorities.visitors
+        news = authorities.revocations != self.revocations
         self.revocations = self.agents.revocations = self.visitors.revocations = authorities.revocations
         self.visitors.configure()
         for fault in renew_server_contexts():
@@ -81,8 +84,8 @@ class Identity:
         config = self._hub.config
         own = [section.cert for section in (config.tls, config.admin.tls) if section is not None]
         self._hub.expiry.watch(own, self.revocations.due)
-        if authorities.revocations:
-            self._cut_revoked()
+        if news:
+            self._end_revoked()
 
     def poll(self) -> None:
         """Once a second: see what expired and what other processes revoked."""
@@ -98,19 +101,21 @@ class Identity:
         await self.visitors.close()
         self.tokens.flush()
 
-    def _cut_revoked(self) -> None:
+    def _end_revoked(self) -> None:
         """End what was let in before a certificate was revoked. Visitors are looked at again with their next request."""
         self.on_admin_ended()
         for entry in self._hub.pools.sessions():
-            if not self.revocations.hold(entry.certificate):
-                continue
-            logger.warning(
-                "certificate revoked: ending its session", extra={"agent": entry.agent_id, "peer": entry.peer}
-            )
-            if entry.joining:
-                entry.session.abort(SessionClosed("its certificate was revoked"))
-            else:
-                self._hub.leaving.evict(entry, "its certificate was revoked")
+            if self.revocations.hold(entry.certificate):
+                about = {"agent": entry.agent_id, "peer": entry.peer}
+                logger.warning("certificate revoked: ending its session", extra=about)
+                self._cut(entry, "its certificate was revoked")
+
+    def _cut(self, entry: AgentSession, why: str) -> None:
+        """End a session now: one that only joins has nothing to tell of."""
+        if entry.joining:
+            entry.session.abort(SessionClosed(why))
+        else:
+            self._hub.leaving.evict(entry, why)
 
     def _ended(self, ended: set[str], revoked: bool) -> int:
         """Tokens can be used no more: end the sessions that came with them.
@@ -129,11 +134,9 @@ class Identity:
                 "token %s: ending its session", word,
                 extra={"agent": entry.agent_id, "token": entry.token_id, "peer": entry.peer},
             )  # fmt: skip
-            if entry.joining:
-                entry.session.abort(SessionClosed(f"its token {word}"))
-            elif revoked:
-                hub.leaving.evict(entry, "its token was revoked")
-                evicted += 1
+            if revoked or entry.joining:
+                self._cut(entry, "its token was revoked" if revoked else "its token expired")
+                evicted += not entry.joining
             elif not entry.draining:
                 hub.leaving.drain(entry, hub.timeouts.drain, "its token expired")
         return evicted
@@ -160,11 +163,7 @@ def load_authorities(config: HubConfig) -> Trusted:
         return Trusted(
             Authorities(agents) if agents is not None else None,
             Authorities(visitors) if visitors is not None else None,
-            Revocations(
-                (section.client_crl, section.client_ca)
-                for section in (config.tls, config.visitors, config.admin)
-                if section is not None and section.client_crl is not None and section.client_ca is not None
-            ),
+            Revocations((path, signers) for _, path, signers in config.revocation_lists() if signers is not None),
         )
     except ValueError as exc:
         raise ListenError(f"TLS: {exc}") from exc

@@ -15,6 +15,8 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
+from hubd.identity.certificates import read_certificates
+
 _PEM: Final = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
 
 
@@ -45,6 +47,12 @@ class Revocations:
     def __bool__(self) -> bool:
         """Whether there are lists at all."""
         return bool(self._serials)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether they hold the same certificates."""
+        return isinstance(other, Revocations) and (self._serials, self._fallen) == (other._serials, other._fallen)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def hold(self, der: bytes | None) -> bool:
         """Whether a certificate is on a list, or below an authority that is. Takes some 20 us."""
@@ -85,20 +93,6 @@ class Revocations:
             if found == fallen:
                 return fallen
             fallen = found
-
-
-def read_certificates(path: Path) -> list[x509.Certificate]:
-    """The certificates in a file of authorities, PEM.
-
-    Raises:
-        ValueError: it cannot be used; one line with its path.
-    """
-    try:
-        return x509.load_pem_x509_certificates(path.read_bytes())
-    except OSError as exc:
-        raise ValueError(f"cannot use CA file {path}: {(exc.strerror or 'unreadable').lower()}") from exc
-    except ValueError as exc:
-        raise ValueError(f"cannot use CA file {path}: no certificate in PEM") from exc
 
 
 def _read_lists(path: Path) -> list[x509.CertificateRevocationList]:

@@ -95,6 +95,7 @@ class VisitorGuard:
         self._tasks: set[asyncio.Task[None]] = set()
         self.authorities: Authorities | None = None
         self.revocations = Revocations()
+        self._lists = False
 
     # -- the rules ----------------------------------------------------------------------------------------------------
 
@@ -132,7 +133,8 @@ class VisitorGuard:
     def _settle(self) -> None:
         hub = self._hub
         free = self._default.open and all(rule.open for rule in self._rules.values()) and not self._hooks.visitors
-        hub.guard = None if free and not self.revocations else self
+        self._lists = bool(self.revocations)
+        hub.guard = None if free and not self._lists else self
         for connection in hub.connections:
             # What became of the last head was decided by the old rules.
             connection.reader.forget()
@@ -175,7 +177,7 @@ class VisitorGuard:
         self, front: Front, head: RequestHead, route: Route, rule: Access
     ) -> Reason | Coroutine[Any, Any, Reason | None] | None:
         """None lets it pass; a coroutine has yet to find out."""
-        if self.revocations and self._shown(front) is Shown.REVOKED:
+        if self._lists and self._shown(front) is Shown.REVOKED:
             return CERTIFICATE_REVOKED
         address = visitor_address(front.link, head.special, self._hub.config.trusted_proxies)
         if rule.networks and not is_trusted(address, rule.networks):

@@ -8,6 +8,7 @@ import pytest
 
 from hubd.app import App
 from hubd.config import HubConfig
+from hubd.identity.desk import load_authorities
 from hubd.identity.tokens import TokenBook
 from hubd.store import Database
 
@@ -72,6 +73,21 @@ async def test_f3_only_an_admins_token_ends_what_watches(start, closed) -> None:
         identity.tokens.revoke(identity.tokens.create(kind, **given)[0].id)
     assert not calls
     identity.tokens.revoke(identity.tokens.create("admin", role="viewer")[0].id)
+    assert calls == [1]
+
+
+async def test_f3_only_a_list_that_says_something_new_ends_what_watches(start, closed, authority) -> None:
+    ours = authority("ours")
+    bad, good = ours.issue("a"), ours.issue("b")
+    tls = {"cert": ours.issue("127.0.0.1"), "client_ca": ours.file, "client_crl": ours.revoke(bad)}
+    bench = await start(**closed, listen=None, tls_listen="127.0.0.1:0", tls=tls)
+    identity = bench.app.identity
+    calls: list[int] = []
+    identity.on_admin_ended = lambda: calls.append(1)
+    identity.configure(load_authorities(bench.hub.config))
+    assert not calls
+    ours.revoke(bad, good)
+    identity.configure(load_authorities(bench.hub.config))
     assert calls == [1]
 
 
