@@ -89,9 +89,9 @@ class Child:
         """Return everything printed so far."""
         return "\n".join(self.lines)
 
-    async def wait_line(self, pattern: str, *, timeout: float = READY_TIMEOUT) -> re.Match[str]:
-        """Return the first match of pattern in a line, waiting for it to be printed. Raises ChildFailed."""
-        seen = 0
+    async def wait_line(self, pattern: str, *, after: int = 0, timeout: float = READY_TIMEOUT) -> re.Match[str]:
+        """Return the first match of pattern in a line behind so many, waiting for it to be printed. Raises ChildFailed."""
+        seen = after
 
         def found() -> re.Match[str] | None:
             nonlocal seen

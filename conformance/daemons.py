@@ -72,13 +72,20 @@ async def start_hub(kind: str) -> Hub:
 
 
 async def start_agent(kind: str, hub: Hub, agent_id: str, targets: list[str]) -> Child:
-    """Start an agent, "go" or "ours", on the hub and wait until it has attached. Raises ChildFailed."""
+    """Start an agent, "go" or "ours", on the hub and wait until both say that it has attached: Go's hub knows it a moment
+    after the 101. Raises ChildFailed."""
+    said = len(hub.child.lines)
     if kind == "go":
         argv: list[str | Path] = [gobuild.programs()["seedagent"], "-hub", hub.address, "-id", agent_id]
         child = await Child.start("Go agent", argv)
     else:
         child = await Child.start("agentd", agent_argv(hub.address, agent_id, targets), environment())
     await _ready(child, AGENT_READY)
+    try:
+        await hub.child.wait_line(rf"attached\b.*\b{re.escape(agent_id)}(?!\S)", after=said)
+    except BaseException:
+        await child.stop()
+        raise
     return child
 
 

@@ -78,11 +78,6 @@ async def test_s_agents_of_one_id_share_its_requests(
 ) -> None:
     agents = [await start_agent(kinds[1], hub, "pool", [target.address]) for _ in range(3)]
     try:
-        if kinds[0] == "ours":
-            async with asyncio.timeout(30):
-                while hub.child.text().count("agent attached") < 3:
-                    await asyncio.sleep(0.01)
-        await _until_steady(visitor, hub.url("pool", "/hello", target.address))
         url = hub.url("pool", "/hold", target.address)
         asked = [asyncio.ensure_future(_status(visitor, url)) for _ in range(12)]
         await target.held(12)
@@ -105,8 +100,6 @@ async def test_s_a_request_under_way_when_the_agent_dies(
     kinds: tuple[str, str], hub: Hub, target: Target, visitor: aiohttp.ClientSession
 ) -> None:
     async with await start_agent(kinds[1], hub, "one", [target.address]) as agent:
-        # Their hub knows an agent a moment after the agent has its 101.
-        await _until_steady(visitor, hub.url("one", "/hello", target.address), 1)
         asked = asyncio.ensure_future(_status(visitor, hub.url("one", "/hold", target.address)))
         await target.held(1)
         agent.kill()
